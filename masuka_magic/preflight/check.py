@@ -1,0 +1,61 @@
+"""What a check is: a name, what it requires, and one function from facts to a result.
+
+Checks know nothing of the start that follows them and show nothing themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Protocol
+
+if TYPE_CHECKING:
+    import threading
+
+    from masuka_magic.config import StartConfig
+    from masuka_magic.diagnosis.findings import Finding
+
+Verdict = Literal["pass", "warn", "fail", "skip"]
+
+
+@dataclass(frozen=True, slots=True)
+class CheckResult:
+    """The verdict of one check. Only `fail` prevents a launch; a `fail` carries its finding.
+
+    `text` is one line with the concrete value that was looked at; `duration_s` is filled in by the runner.
+    """
+
+    verdict: Verdict
+    text: str
+    finding: Finding | None = None
+    duration_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class CheckContext:
+    """What a check may look at, and how it says what it is waiting for.
+
+    `progress` takes one line; `cancelled` is set when the user interrupts: a check that waits must wait on it.
+    """
+
+    config: StartConfig
+    progress: Callable[[str], None]
+    cancelled: threading.Event
+
+
+class Check(Protocol):
+    """One thing that can be known before the start.
+
+    `requires` names the checks that must not have failed or been skipped for a reason of their own failing:
+    when one of them failed, this check is skipped with that reason.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def requires(self) -> tuple[str, ...]: ...
+
+    def run(self, context: CheckContext) -> CheckResult:
+        """Look once, or for as long as time may heal it. Raises nothing that the facts can cause."""
+        ...

@@ -1,0 +1,1 @@
+"""The room of processes and their files: spawning, identity, stopping, logs, records."""
