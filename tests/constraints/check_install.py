@@ -29,6 +29,8 @@ def call_it_psycopg2() -> None:
     ):
         text = (new / file).read_text()
         assert name in text, f"{new / file} has no {name!r}"
+        # A new file: the old one may be a hard link into the cache of uv, for every environment to come.
+        (new / file).unlink()
         (new / file).write_text(text.replace(name, other))
 
 
