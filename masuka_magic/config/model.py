@@ -30,8 +30,9 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """What counts as ready: a GET of `path` answered with `status`, holding every pair of `json` (nested tables
-    are compared as subsets), within `timeout_s` in all, by a process of ours (`owner` "any": by anybody).
+    """What counts as ready: a GET of `path` answered with `status`, holding every pair of `json`
+    (nested tables are compared as subsets), within `timeout_s` in all, by a process of ours (`owner` "any":
+    by anybody).
     """
 
     path: str = "/health"
@@ -45,7 +46,8 @@ class Health:
 class Database:
     """The database URL that the backend itself will see, and where it stands.
 
-    `source`: "database", "[env]", "env_file NAME", "the kernel's environment", ".env", or "MASUKA V2's defaults".
+    `source`: "database", "[env]", "env_file NAME", "the kernel's environment", ".env", or
+    "MASUKA V2's defaults".
     `hidden` names a place whose other value is hidden by this one (a variable set in the kernel hides .env).
     """
 
