@@ -1,9 +1,9 @@
 """Stop the processes of one run, and no other process in any interleaving.
 
-The leader is asked first, alone: a server stops its own workers, and does it better than we could. What is left
-then is asked too, and what is left after that is killed, until nothing is left. A signal goes through a pidfd
-whose identity was proved after its opening; where there is none, it is sent right after the proof. Never to a
-group, never by name, never by port. This room starts nothing and reaps nothing but through what it is given.
+The leader is asked first, alone: a server stops its own workers, and does it better than we could. What is
+left then is asked too, and what is left after that is killed, until nothing is left. A signal goes through a
+pidfd whose identity was proved after its opening; where there is none, it is sent right after the proof.
+Never to a group, never by name, never by port. This room starts nothing, and reaps as it is told.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from masuka_magic.process.identity import ProcessIdentity, is_alive, look_again, open_pidfd
 from masuka_magic.process.tree import members
@@ -27,13 +27,15 @@ if TYPE_CHECKING:
 REST_S = 2.0
 #: KILL takes effect at once, but for a process that waits for a device: it is not waited for without end.
 KILL_BOUND_S = 5.0
-#: How long one wait lasts before the second interrupt, new forks and the reaping are looked after.
+#: How long one wait lasts before the second interrupt is seen: an Event cannot be polled beside a pidfd.
 _TURN_S = 0.05
+#: How often the whole tree is looked at while waiting: a look reads all of /proc.
+_LOOK_S = 0.25
 
 
 @dataclass(frozen=True, slots=True)
 class StopResult:
-    """What came of it. `stopped`: nothing of the run is alive; also when there was nothing from the beginning.
+    """What came of it. `stopped`: nothing of the run is alive, or never was.
 
     `killed` are the pids that needed KILL; `left` are those that live on, each with the reason.
     """
@@ -44,7 +46,7 @@ class StopResult:
     seconds: float
 
 
-def stop_tree(
+def stop_tree(  # noqa: PLR0913 - one call says all there is to say of a stop
     run: str,
     leader: ProcessIdentity | None,
     *,
@@ -53,11 +55,11 @@ def stop_tree(
     on_step: Callable[[str], object],
     reap: Callable[[], object],
 ) -> StopResult:
-    """Stop everything that belongs to the run; returns when nothing is left, or what is left cannot be stopped.
+    """Stop all that belongs to the run; returns when nothing is left, or what is left cannot be stopped.
 
     TERM to the leader and up to `grace_s` for it, TERM to the rest and 2 s, then KILL. `kill_now` ends all
-    waiting, also when it is set meanwhile. `on_step` gets one line per step. `reap` is Popen.poll where the leader
-    is our child: called often, so that nobody takes its zombie for a living process.
+    waiting, also when it is set meanwhile. `on_step` gets one line per step. `reap` is Popen.poll where the
+    leader is our child; it is called often, so that a zombie of ours does not hold its pid and session.
     """
     stop = _Stop(run, leader, kill_now, on_step, reap)
     try:
@@ -99,7 +101,7 @@ class _Stop:
         if fresh and not self.kill_now.is_set():
             self.on_step(f"asked {_named(fresh)} that stayed behind to stop (TERM)")
             self.ask(fresh)
-            self.wait(lambda: self.living(), REST_S)
+            self.wait(self.still_alive, REST_S)
         return self.result(self.kill())
 
     def ask_leader(self, leader: ProcessIdentity, grace_s: float) -> None:
@@ -110,13 +112,16 @@ class _Stop:
         elif not self.kill_now.is_set():
             self.on_step(f"pid {leader.pid} did not stop within {grace_s:g} s")
 
+    def still_alive(self) -> list[ProcessIdentity]:
+        return [process for process in self.known if is_alive(process)]
+
     def living(self) -> list[ProcessIdentity]:
         """Look for what is alive now; remembers what it finds."""
         self.reap()
         found = members(self.run, self.leader)
-        known = [process for process in self.known.difference(found) if is_alive(process)]
-        self.known = {*found, *known}
-        return [*found, *known]
+        unlisted = [process for process in self.still_alive() if process not in found]
+        self.known = {*found, *unlisted}
+        return [*found, *unlisted]
 
     def ask(self, processes: Iterable[ProcessIdentity]) -> None:
         for process in processes:
@@ -133,15 +138,19 @@ class _Stop:
     def wait(self, pending: Callable[[], list[ProcessIdentity]], seconds: float) -> bool:
         """Wait until nothing is pending; False when the time is over or the second interrupt came."""
         until = time.monotonic() + seconds
+        look_at = time.monotonic()
         while left := pending():
             remaining = until - time.monotonic()
             if remaining <= 0 or self.kill_now.is_set():
                 return False
             self.wait_for_an_exit(left, min(remaining, _TURN_S))
-            # Forks are remembered while their parents still prove them; one that was stopped again must go on.
-            for process in self.living():
-                if process in self.asked:
-                    self.wake_up(process)
+            self.reap()
+            if time.monotonic() >= look_at:
+                look_at = time.monotonic() + _LOOK_S
+                # Forks are remembered while their parents prove them; one that was stopped again goes on.
+                for process in self.living():
+                    if process in self.asked:
+                        self.wake_up(process)
         return True
 
     def wait_for_an_exit(self, processes: Iterable[ProcessIdentity], seconds: float) -> None:
@@ -178,13 +187,13 @@ class _Stop:
             self.refused[process] = f"we may not send it {number.name}"
 
     def kill(self) -> tuple[tuple[int, str], ...]:
-        """Send KILL until nothing is left, new forks included; returns what is left when that does not help."""
+        """Send KILL until nothing is left, new forks included; returns what it does not help against."""
         until = time.monotonic() + KILL_BOUND_S
         told = False
         while left := self.living():
             if not told:
                 told = True
-                self.on_step(f"killed {_named(left)} (KILL)")
+                self.on_step(f"killing {_named(left)} (KILL)")
             for process in left:
                 self.send(process, signal.SIGKILL)
                 if process.pid not in self.killed and process not in self.refused:
@@ -195,9 +204,8 @@ class _Stop:
         return ()
 
     def reason(self, process: ProcessIdentity) -> str:
-        return self.refused.get(
-            process, f"it is still there {KILL_BOUND_S:g} s after KILL: it waits for a device"
-        )
+        lives_on = f"it is still there {KILL_BOUND_S:g} s after KILL, as one that waits for a device"
+        return self.refused.get(process, lives_on)
 
     def result(self, left: tuple[tuple[int, str], ...]) -> StopResult:
         self.reap()
