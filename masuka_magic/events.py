@@ -326,6 +326,9 @@ def _learn(state: State, event: Event) -> State:  # noqa: PLR0911, C901 - one ca
             first = IMPORT if state.stage(IMPORT) else SERVER
             return _set(begun, first, status="run", began=at)
         case ImportStarted(at, _):
+            stage = state.stage(IMPORT)
+            if stage is not None and stage.status == "run":
+                return state
             # A reloader imports again: the stage begins anew, whatever became of the last time.
             return _set(state, IMPORT, status="run", began=at, seconds=None, text="")
         case ImportProgressed(_, importing):
@@ -356,7 +359,9 @@ def _learn(state: State, event: Event) -> State:  # noqa: PLR0911, C901 - one ca
         case Stopping(_, text):
             return replace(state, text=text)
         case Stopped(_, text, returncode):
-            return replace(state, text=text, returncode=state.returncode if returncode is None else returncode)
+            return replace(
+                state, text=text, returncode=state.returncode if returncode is None else returncode
+            )
         case Noted(_, text):
             return replace(state, notes=(*state.notes, text))
     return state
