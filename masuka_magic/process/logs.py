@@ -131,8 +131,8 @@ class LogFile:
 
     def read(self, *, raw: bool = False) -> str:
         """Return the whole log as text; dropped ranges are passed over. A log may be large."""
-        text = decoded(b"".join(chunk for _, chunk in self._chunks()))
-        return text if raw else "\n".join(plain_lines(text))
+        text = b"".join(chunk for _, chunk in self._chunks())
+        return decoded(text) if raw else "\n".join(plain_lines(text))
 
     def grep(self, pattern: str | re.Pattern[str], limit: int | None = None) -> Matches:
         """Find the lines in which a regular expression matches; memory is bounded but for what is found.
@@ -144,7 +144,7 @@ class LogFile:
         more, passed, dropped = 0, 0, False
         for offset, run in self._runs():
             dropped = dropped or offset > 0
-            lines = _lines(run)
+            lines = plain_lines(run)
             for number, line in enumerate(lines, passed + 1):
                 if search(line) is None:
                     continue
@@ -204,7 +204,7 @@ class LogFile:
                     copy.writelines(chunk for _, chunk in self._chunks())
                 else:
                     for _, run in self._runs():
-                        lines = _lines(run)
+                        lines = plain_lines(run)
                         text = "\n".join(lines if mask is None else map(mask, lines))
                         copy.write(f"{text}\n".encode())
                 written = copy.tell()
@@ -335,10 +335,6 @@ def _read_line(descriptor: int, start: int, end: int, limit: int) -> tuple[str, 
     head = os.pread(descriptor, half, start)
     last = os.pread(descriptor, half, end - half).removesuffix(b"\n")
     return joined(head, end - start - 2 * half, last), 2 * half
-
-
-def _lines(run: bytes) -> list[str]:
-    return plain_lines(decoded(run))
 
 
 def _shown(line: bytes, *, raw: bool) -> str:
