@@ -22,7 +22,8 @@ MAX_LINES = 350
 FORBIDDEN_ROOMS = {
     "panel": {"process", "preflight", "supervisor", "session", "magics", "prober"},
     "config": {"process", "preflight", "supervisor", "session", "magics", "panel", "diagnosis"},
-    "process": {"panel", "preflight", "diagnosis", "supervisor", "session", "magics"},
+    # It reads the child's reports into the values that the diagnosis has for them.
+    "process": {"panel", "preflight", "supervisor", "session", "magics"},
     "preflight": {"panel", "supervisor", "session", "magics"},
     "diagnosis": {"panel", "process", "preflight", "supervisor", "session", "magics"},
     "supervisor": {"panel", "session", "magics"},

@@ -20,8 +20,10 @@ from typing import Any, Literal
 
 import psutil
 import pytest
-from jupyter_client import BlockingKernelClient, KernelManager
+from jupyter_client.blocking.client import BlockingKernelClient
 from jupyter_client.kernelspec import KernelSpecManager
+from jupyter_client.manager import KernelManager
+from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 
 START_TIMEOUT_S = 60.0
 RUN_TIMEOUT_S = 60.0
@@ -117,7 +119,10 @@ class Kernel:
     @property
     def pid(self) -> int:
         """The kernel's own process."""
-        return int(self._manager.provisioner.pid)
+        provisioner = self._manager.provisioner
+        assert isinstance(provisioner, LocalProvisioner)
+        assert provisioner.pid is not None
+        return provisioner.pid
 
     @property
     def client(self) -> BlockingKernelClient:
@@ -136,7 +141,7 @@ class Kernel:
     def send(self, cell: str) -> str:
         """Send a cell without waiting; its id is for `results` and `wait_for_output`."""
         sent_at = time.monotonic()
-        cell_id = self.client.execute(cell, allow_stdin=False, stop_on_error=True)
+        cell_id: str = self.client.execute(cell, allow_stdin=False, stop_on_error=True)
         self._pending[cell_id] = _Pending(sent_at)
         return cell_id
 
