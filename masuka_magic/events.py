@@ -306,7 +306,7 @@ def advance(state: State, event: Event) -> State:
     return _close_open_stages(known, event.at) if phase != state.phase and phase in SETTLED else known
 
 
-def _learn(state: State, event: Event) -> State:  # noqa: PLR0911, C901 - one case an event, no case decides
+def _learn(state: State, event: Event) -> State:  # noqa: PLR0911, PLR0912, C901 - one case an event, no case decides
     match event:
         case Begun(at, stages, usual_s):
             return replace(state, began=at, usual_s=usual_s, stages=tuple(Stage(name) for name in stages))

@@ -12,7 +12,7 @@ import queue
 import socket
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from masuka_magic.events import Answer
 from masuka_magic.readiness import read_answer
@@ -36,7 +36,7 @@ class Prober:
         self._url = url
         self._timeout_s = timeout_s
         self._deliver = deliver
-        self._asked: queue.SimpleQueue[bool] = queue.SimpleQueue()
+        self._asked: queue.SimpleQueue[Literal["probe", "end"]] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._socket: socket.socket | None = None
         self._aborted = False
@@ -47,7 +47,7 @@ class Prober:
         """Begin one probe; its Answer is delivered whatever happens."""
         with self._lock:
             self._aborted = False
-        self._asked.put(True)
+        self._asked.put("probe")
 
     def abort(self) -> None:
         """Close the connection of the probe under way, so that it ends now."""
@@ -59,13 +59,13 @@ class Prober:
 
     def close(self) -> None:
         """End the thread; a probe under way is cut off."""
-        self._asked.put(False)
+        self._asked.put("end")
         self.abort()
 
     def _run(self) -> None:
         session = self._session()
         with session:
-            while self._asked.get():
+            while self._asked.get() == "probe":
                 self._deliver(self._probe(session))
 
     def _probe(self, session: requests.Session) -> Answer:

@@ -25,8 +25,8 @@ class Waiter:
         self._timers: dict[str, tuple[float, Callable[[], None]]] = {}
         self._calls: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._inner, self._outer = socket.socketpair()
-        self._inner.setblocking(False)
-        self._outer.setblocking(False)
+        self._inner.setblocking(False)  # noqa: FBT003 - the standard library's signature
+        self._outer.setblocking(False)  # noqa: FBT003 - the standard library's signature
         self.on_readable(self._inner.fileno(), self._run_calls)
 
     def on_readable(self, fd: int, callback: Callable[[], None]) -> None:
