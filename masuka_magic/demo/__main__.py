@@ -24,7 +24,7 @@ app = "app.main:app"
 cwd = "{backend}"
 port = "auto"
 [env]
-DATABASE_URL = "{url}"
+DATABASE_URL = "$DATABASE_URL"
 """,
     """\
 import requests
@@ -40,7 +40,7 @@ app = "app.broken:app"
 cwd = "{backend}"
 port = "auto"
 [env]
-DATABASE_URL = "{url}"
+DATABASE_URL = "$DATABASE_URL"
 """
 LAST_WORDS = """
 That was the whole of it: nothing is running any more, and no file is left.
@@ -66,15 +66,18 @@ def main() -> int:
 
 def _run(url: str) -> int:
     from IPython.core.interactiveshell import InteractiveShell
+    from traitlets.config import Config
 
-    shell = InteractiveShell.instance()
+    # No history: its database would be written to at the very end, after its folder has gone.
+    shell = InteractiveShell.instance(config=Config({"HistoryManager": {"enabled": False}}))
+    shell.user_ns["DATABASE_URL"] = url
     try:
         for cell in CELLS:
-            if not _run_cell(shell, cell.format(backend=BACKEND, url=url)):
+            if not _run_cell(shell, cell.format(backend=BACKEND)):
                 print("the demo stopped: this cell should not have failed")
                 return 1
         print("\nAnd one that does not come up:")
-        if _run_cell(shell, FAILING.format(backend=BACKEND, url=url)):
+        if _run_cell(shell, FAILING.format(backend=BACKEND)):
             print("the demo stopped: this cell should have failed")
             return 1
         print(LAST_WORDS)

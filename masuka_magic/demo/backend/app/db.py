@@ -2,12 +2,15 @@
 
 from collections.abc import Iterator
 
-from sqlalchemy import create_engine
+from sqlalchemy import create_engine, make_url
 from sqlalchemy.orm import DeclarativeBase, Session
 
 from .config import DATABASE_URL
 
-engine = create_engine(DATABASE_URL, pool_size=5, pool_pre_ping=True)
+# SQLAlchemy 2.1 takes a plain postgresql:// for psycopg 3, 2.0 for psycopg2: the driver is named.
+engine = create_engine(
+    make_url(DATABASE_URL).set(drivername="postgresql+psycopg2"), pool_size=5, pool_pre_ping=True
+)
 
 
 class Base(DeclarativeBase):
