@@ -147,8 +147,10 @@ class Kernel:
 
     def results(self, cell_ids: Sequence[str], timeout: float = RUN_TIMEOUT_S) -> list[CellRun]:
         """Wait until these cells are through."""
-        self.wait_for(lambda: all(self._pending[one].complete for one in cell_ids), timeout)
-        return [self._finish(self._pending.pop(one)) for one in cell_ids]
+        runs = self._collect(cell_ids, timeout)
+        if any(run.status != "ok" for run in runs):
+            self._settle()
+        return runs
 
     def wait_for_output(self, cell_id: str, text: str, timeout: float = RUN_TIMEOUT_S) -> None:
         """Wait until a running cell has printed the text."""
@@ -192,6 +194,18 @@ class Kernel:
         left: list[str] = self.processes.end(**options)
         shutil.rmtree(self._sockets, ignore_errors=True)  # A second call finds it gone.
         return left
+
+    def _collect(self, cell_ids: Sequence[str], timeout: float) -> list[CellRun]:
+        self.wait_for(lambda: all(self._pending[one].complete for one in cell_ids), timeout)
+        return [self._finish(self._pending.pop(one)) for one in cell_ids]
+
+    def _settle(self) -> None:
+        """Wait until the kernel takes cells again: for a moment after a failure it aborts new ones too."""
+        status: str = "aborted"
+        while status != "ok":
+            probe: str = self.client.execute("", silent=True, store_history=False, stop_on_error=False)
+            self._pending[probe] = _Pending(time.monotonic())
+            status = self._collect([probe], RUN_TIMEOUT_S)[0].status
 
     def _start(self) -> None:
         self._manager.start_kernel(env=self.env, cwd=str(self.cwd))
