@@ -108,6 +108,8 @@ def parse_postgres_url(url: str) -> PostgresUrl | Finding:
             "the query of the database URL names a different number of hosts and ports", culprit="port"
         )
     pairs = hosts_in_query or _own_host(parts, options.pop("port", ""))
+    if len(pairs) == 1 and not pairs[0][1]:
+        pairs = [(pairs[0][0], parts["port"] or "")]
     for _, port in pairs:
         if port and not (port.isascii() and port.isdigit() and 0 < int(port) < 2**16):
             return _bad("the port in the database URL is not a number from 1 to 65535", culprit="port")
@@ -139,16 +141,10 @@ def _read_query(query: str, driver: str) -> tuple[dict[str, str], list[tuple[str
         said.setdefault(key, []).append(value)
     hosts = [host for value in said.pop("host", []) for host in value.split(",")]
     ports = [port for value in said.get("port", []) for port in value.split(",")]
+    pairs: list[tuple[str, str]] = []
     if hosts:
         said.pop("port", None)
-        if not ports:
-            pairs = [_host_and_port(host) for host in hosts]
-        else:
-            pairs = list(
-                zip(hosts, ports if len(ports) == len(hosts) else ports[:1] * len(hosts), strict=True)
-            )
-    else:
-        pairs = []
+        pairs = list(zip(hosts, ports, strict=True)) if ports else [_host_and_port(host) for host in hosts]
     options = {key: values[-1] for key, values in said.items()}
     if driver not in _LIBPQ_DRIVERS:
         ssl = options.pop("ssl", None)
