@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 #: How late an interrupt may be noticed while the server is silent.
 _CANCEL_GAP_S = 0.05
-_RETRY_GAPS_S = (0.1, 0.25, 0.5)
+_RETRY_GAPS_S = (0.1, 0.25)
 
 # libpq takes these from the environment, and the backend's environment is not the kernel's alone.
 _ENVIRONMENT = {
@@ -146,7 +146,8 @@ def _connect(url: PostgresUrl, limit_s: float, cancelled: threading.Event) -> _C
         version = connection.get_parameter_status("server_version") or "of an unknown version"
         return _Connected(version.split()[0])
     except psycopg2.Error as error:
-        return str(error).strip() or type(error).__name__
+        words = str(error).strip() or type(error).__name__
+        return words if connection is None else _as_libpq_would_say(words, keywords)
     finally:
         if connection is not None:
             connection.close()
@@ -171,6 +172,21 @@ def _look_up(url: PostgresUrl) -> dict[str, str] | str:
         return "\n".join(unknown)
     hosts, addresses, ports = (",".join(column) for column in zip(*rows, strict=True))
     return {"host": hosts, "hostaddr": addresses, "port": ports}
+
+
+def _as_libpq_would_say(words: str, keywords: Mapping[str, str]) -> str:
+    """Give a message the form that it has when libpq looks up the names itself.
+
+    It shows an address given to it without the name; and PQsetnonblocking, which psycopg2 calls in between, cuts
+    off the words before the first address.
+    """
+    rows = [keywords.get(key, "").split(",") for key in ("host", "hostaddr", "port")]
+    if not words.startswith("connection to server") and rows[1][0]:
+        words = f'connection to server at "{rows[1][0]}", port {rows[2][0] or "5432"} failed: {words}'
+    for host, address, _ in zip(*rows, strict=True):
+        if address and host != address:
+            words = words.replace(f'server at "{address}", port', f'server at "{host}" ({address}), port')
+    return words
 
 
 def _silent(url: PostgresUrl, limit_s: float) -> str:
