@@ -1,0 +1,55 @@
+"""A context to run a check in, and one PostgreSQL server per worker process."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from masuka_magic.config.model import Database, StartConfig, Target
+from masuka_magic.demo.postgres import EmbeddedPostgres
+from masuka_magic.preflight.check import Check, CheckContext, CheckResult
+
+
+@dataclass
+class Bench:
+    """Runs one check by itself and keeps what it said on the way."""
+
+    said: list[str] = field(default_factory=list)
+    cancelled: threading.Event = field(default_factory=threading.Event)
+
+    def run(self, check: Check, config: StartConfig) -> CheckResult:
+        return check.run(CheckContext(config, self.said.append, self.cancelled))
+
+
+@pytest.fixture
+def bench() -> Bench:
+    return Bench()
+
+
+@pytest.fixture
+def make_config(tmp_path: Path) -> Callable[..., StartConfig]:
+    """Make a configuration; `url` is that of its database."""
+
+    def make(url: str | None = None, *, hidden: str | None = None, **settings: object) -> StartConfig:
+        database = None if url is None else Database(url, "[env]", hidden)
+        target = Target("app", "app.main:app")
+        return StartConfig(target, str(tmp_path), "/usr/bin/python3", database=database, **settings)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where initialised data are kept between the servers of one worker."""
+    return tmp_path_factory.mktemp("postgres") / "template"
+
+
+@pytest.fixture(scope="session")
+def postgres(template: Path) -> Iterator[EmbeddedPostgres]:
+    """One server that the tests of a worker share: they connect to it and do not change it."""
+    with EmbeddedPostgres(template=template) as server:
+        yield server
