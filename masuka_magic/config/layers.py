@@ -84,6 +84,9 @@ def read_table(table: Mapping[str, object], place: str, *, toml: bool = False) -
 
 
 def _from_python(value: object) -> object:
+    """Return path objects as text, in lists too."""
+    if isinstance(value, list | tuple):
+        return [_from_python(inner) for inner in value]
     return os.fspath(value) if isinstance(value, os.PathLike) else value
 
 

@@ -216,7 +216,7 @@ class _Resolver:
         """Read `.env`; that it cannot be read is an error only where the URL has to come from it."""
         path = str(PurePosixPath(cwd, db.DOTENV))
         try:
-            text = _read(self._world, path, quoted(path, 72))
+            text = _read(self._world, path, f"file {quoted(path, 72)}")
         except ConfigError as error:
             return {}, error
         return dotenv.values(dotenv.statements(text or ""), environ, file_first=False), None
