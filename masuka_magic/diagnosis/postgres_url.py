@@ -20,7 +20,8 @@ _LIBPQ_DRIVERS = ("psycopg2", "psycopg", "psycopg2cffi", "")
 _PORT = "5432"
 _ESCAPE = "from urllib.parse import quote; quote(password, safe='')"
 
-# The pattern of sqlalchemy.engine.url._parse_url (2.0 and 2.1): a password ends at the first "@".
+# The pattern of sqlalchemy.engine.url._parse_url (2.0 and 2.1): a password ends at the first "@". The database's
+# name is unquoted as 2.1 does; 2.0 leaves its percent signs alone.
 _URL = re.compile(
     r"""(?P<scheme>[\w+]+)://
         (?: (?P<user>[^:/]*) (?: :(?P<password>[^@]*) )? @ )?

@@ -53,7 +53,7 @@ def test_a_url_reads_as_sqlalchemy_reads_it(url, keywords) -> None:
     "url",
     [
         "postgresql://masuka:secret@localhost:5432/app",
-        "postgresql://u%40x:p%40%2F%3A%25@127.0.0.1/my%20db",
+        "postgresql://u%40x:p%40%2F%3A%25@127.0.0.1/d",
         "postgresql://u:p/w?x@h/d",
         "postgresql://u@[::1]:5433/d",
     ],
