@@ -28,8 +28,8 @@ _BLOCK = 256 * 1024
 _CHUNK = 1024 * 1024
 # How far back the beginnings of lines are looked for: bounds the time of a tail, not what it shows.
 _SCAN_BYTES = 24 * 1024 * 1024
-# Longer lines are not held whole while a log is searched or copied: their middle is left out.
-_HELD_BYTES = 16 * 1024 * 1024
+# Lines of more than twice this are not held whole while a log is searched or copied: their middle is left out.
+_HELD_BYTES = 8 * 1024 * 1024
 _POLL_S = 0.1
 
 

@@ -20,7 +20,8 @@ _MAYBE_CONTROL = (b"\xc2", b"\xd8\x9c", b"\xe2\x80", b"\xe2\x81")
 # ECMA-48: control sequences (colours, cursor), strings with their end (titles, links), and the short ones.
 _ESCAPE = re.compile(
     r"(?:\x1b\[|\x9b)[0-?]*+[ -/]*+[@-~]"
-    r"|(?:\x1b[\]PX^_]|[\x90\x98\x9d-\x9f])[^\x07\x1b\x9c]{0,4096}+(?:\x07|\x1b\\|\x9c)"
+    # No introducer stands in a string: what follows one is looked at once, or a row of them would cost its square.
+    r"|(?:\x1b[\]PX^_]|[\x90\x98\x9d-\x9f])[^\x07\x1b\x80-\x9f]{0,4096}+(?:\x07|\x1b\\|\x9c)"
     r"|\x1b[ -/]*+[0-~]"
 )
 # What a hole in a file reads as. A few of them may be the text's own.
