@@ -47,7 +47,8 @@ class Case:
 
     @property
     def last(self) -> ExceptionReport | None:
-        return self.chain[-1] if self.chain else None
+        """The exception that nobody caught, the first of the chain."""
+        return self.chain[0] if self.chain else None
 
     def by_decisiveness(self) -> tuple[ExceptionReport, ...]:
         """Order the chain by what should name the cause.
@@ -60,7 +61,7 @@ class Case:
             if report.link != "cause" or not parts:
                 parts.append([])
             parts[-1].append(report)
-        return tuple(one for part in reversed(parts) for report in part for one in _with_members(report))
+        return tuple(one for part in parts for report in reversed(part) for one in _with_members(report))
 
     def spot(self) -> EvidenceLine | None:
         """Point at the user's own line."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from masuka_magic.diagnosis.case import Case, clipped, first_line, headline
@@ -181,10 +182,9 @@ def unknown(case: Case) -> Finding:
 def _causes(case: Case) -> tuple[str, ...]:
     """Name what the last exception was made of: only `from` says so."""
     found: list[str] = []
-    for at in range(len(case.chain) - 1, 0, -1):
-        if case.chain[at].link != "cause":
+    for effect, cause in pairwise(case.chain):
+        if cause.link != "cause":
             break
-        cause = case.chain[at - 1]
-        if first_line(cause.message) not in case.chain[at].message or not cause.message:
+        if first_line(cause.message) not in effect.message or not cause.message:
             found.append(f"caused by {clipped(headline(cause))}")
     return tuple(found)

@@ -46,7 +46,7 @@ class Evidence:
 
     `alive`: the process still runs (`returncode` is None then, and also where it could not be learnt).
     `stage`: "import", "server" or "ready", where the start ended; `was_ready`: it had been ready before.
-    `import_exception`, `crash_exception`: chains as the bootstrap reports them, the first raised first.
+    `import_exception`, `crash_exception`: chains as the bootstrap reports them, the one that nobody caught first.
     `import_missing`: the module of the target (or the package above it) that was not found at all.
     `attribute_found`: whether the imported module has the target's attribute; `candidates` are those names in
     it that hold an application; `module_file`: where it was found. `own_modules`: top-level names of the
@@ -123,7 +123,7 @@ def relative_path(file: str, cwd: str) -> str:
 
 def own_frame(chain: tuple[ExceptionReport, ...], cwd: str) -> Frame | None:
     """Find the last frame of the user's own code, in the traceback that was raised last where it has one."""
-    for report in reversed(chain):
+    for report in chain:
         for frame in reversed(report.frames):
             if is_own(frame.file, cwd):
                 return frame

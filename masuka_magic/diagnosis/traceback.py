@@ -51,7 +51,7 @@ _DEEPEST = 8
 
 @dataclass(frozen=True, slots=True)
 class Traceback:
-    """One chain as it was printed: the first raised first, the one that was not caught last.
+    """One chain: the exception that ended it first, then what it came from, as the bootstrap reports chains.
 
     `lines` holds, for each exception of the chain, the line of the log that has its type and message.
     """
@@ -274,7 +274,10 @@ def _link(text: str) -> Literal["cause", "context"] | None:
 
 
 def _closed(chain: list[tuple[ExceptionReport, LogLine]]) -> Traceback:
-    return Traceback(tuple(one for one, _ in chain), tuple(line for _, line in chain))
+    """Turn the printed order around: an exception comes before its cause, and the cause has the link."""
+    links = [*(one.link for one, _ in chain[1:]), None]
+    turned = [replace(one, link=link) for (one, _), link in zip(chain, links, strict=True)]
+    return Traceback(tuple(reversed(turned)), tuple(line for _, line in reversed(chain)))
 
 
 def _report(name: str, message: str, frames: tuple[Frame, ...], syntax: SyntaxSpot | None) -> ExceptionReport:
