@@ -90,7 +90,7 @@ def address(state: State) -> str:
 
 
 def _row(state: State, stage: Stage, now: float, redact: Callable[[str], str]) -> Row:
-    if stage.seconds is not None:
+    if stage.seconds is not None and stage.status != "skip":
         time = duration(stage.seconds)
     elif stage.status == "run" and stage.began is not None:
         time = duration(max(0.0, now - stage.began))
@@ -169,7 +169,7 @@ def _waiting(state: State, now: float) -> str:
     parts = [f"waiting for {_awaited(state)}  {duration(max(0.0, now - state.began))}"]
     if state.usual_s is not None:
         longer = now - state.began > _LATE * state.usual_s
-        parts.append(f"usually {duration(state.usual_s)}" + (", so it is late" if longer else ""))
+        parts.append(("late: " if longer else "") + f"usually {duration(state.usual_s)}")
     return ", ".join(parts) + "  interrupt to stop"
 
 
