@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 #: What the leader did not stop by itself has this long to obey TERM.
 REST_S = 2.0
+#: What goes when the leader goes (multiprocessing's resource tracker) needs no signal, only a moment.
+_SETTLE_S = 0.1
 #: KILL takes effect at once, but for a process that waits for a device: it is not waited for without end.
 KILL_BOUND_S = 5.0
 #: How long one wait lasts before the second interrupt is seen: an Event cannot be polled beside a pidfd.
@@ -96,6 +98,7 @@ class _Stop:
             return self.result(())
         if self.leader in self.living() and not self.kill_now.is_set():
             self.ask_leader(self.leader, grace_s)
+            self.wait(self.not_asked, _SETTLE_S)
         rest = self.living()
         fresh = [process for process in rest if process not in self.asked]
         if fresh and not self.kill_now.is_set():
@@ -114,6 +117,9 @@ class _Stop:
 
     def still_alive(self) -> list[ProcessIdentity]:
         return [process for process in self.known if is_alive(process)]
+
+    def not_asked(self) -> list[ProcessIdentity]:
+        return [process for process in self.still_alive() if process not in self.asked]
 
     def living(self) -> list[ProcessIdentity]:
         """Look for what is alive now; remembers what it finds."""
