@@ -31,6 +31,7 @@ _WORDS: dict[StageStatus, Word] = {
 #: Packages that took less are not worth naming, and a row has room for no more.
 _LEAST_OWN_S = 0.05
 _MOST_PACKAGES = 4
+_PACKAGES_LONGEST = 52
 #: A line of a log is masked from its beginning on; more than this of it is never shown.
 _LOG_LINE_LONGEST = 2_000
 _LATE = 1.5
@@ -132,8 +133,12 @@ def _packages(state: State) -> str:
         modules = state.importing.modules
         return f"{modules:,} modules" if modules != 1 else "1 module"
     own = _module(state).partition(".")[0]
-    slow.sort(key=lambda one: one[1] == own)
-    return ", ".join(f"{name} {seconds:.1f}" for seconds, name in slow)
+    while True:
+        told = sorted(slow, key=lambda one: one[1] == own)
+        text = ", ".join(f"{name} {seconds:.1f}" for seconds, name in told)
+        if len(text) <= _PACKAGES_LONGEST or len(slow) == 1:
+            return text
+        slow.pop()
 
 
 def _server_text(state: State, stage: Stage) -> str:

@@ -34,7 +34,7 @@ class TextView:
     """What both views share: the model, the writing, and what the cell's error text has to add.
 
     `redact` masks; `explained` says whether a code has its page; `findings`: the view itself ends with the
-    findings, and the error text is short then; without them the error text is whole.
+    findings, and the error text is short then; without them the error text has the findings, whole.
     """
 
     tick_s: float | None = None
@@ -58,9 +58,10 @@ class TextView:
 
     def failure(self, state: State) -> list[str]:
         """Return the cell's error text for a start that failed."""
-        return rendering.render_failure(
-            state.findings, state, short=self._findings, redact=self._redact, explained=self._explained
-        )
+        panel = self._model(state)
+        if self._findings or not panel.findings:
+            return rendering.render_failure(state.findings, state, short=True, redact=self._redact)
+        return rendering.findings_lines(panel.findings, explained=self._explained)
 
     def _model(self, state: State) -> PanelModel:
         return model(state, self._clock(), self._redact)

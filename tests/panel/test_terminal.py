@@ -15,7 +15,7 @@ from masuka_magic.events import Event, State
 from masuka_magic.panel.columns import columns
 from masuka_magic.panel.model import model
 from masuka_magic.panel.terminal import LineView, TerminalView
-from masuka_magic.panel.text import panel_lines
+from masuka_magic.panel.text import finding_lines, panel_lines
 
 Unfold = Callable[[Sequence[Event]], list[State]]
 FINDING = Finding(
@@ -145,12 +145,12 @@ def test_lines_of_a_failure_end_with_the_finding(unfold: Unfold, importing: tupl
 def test_the_error_text_is_whole_where_the_view_shows_no_findings(
     unfold: Unfold, importing: tuple[Event, ...]
 ) -> None:
-    """What the view has shown is not told at length again."""
+    """What the view has shown is not told again, and what it has not is told whole."""
     state = unfold((*importing, events.Exited(5.0, 1, "exit code 1", (FINDING,))))[-1]
     short = LineView(print, clock=Clock(), redact=as_it_is).failure(state)
     whole = LineView(print, clock=Clock(), redact=as_it_is, findings=False).failure(state)
-    assert short == whole[-len(short) :]
-    assert "masuka  app.main:app on 127.0.0.1:8000" == whole[0]
+    assert finding_lines(FINDING, short=True) == short
+    assert finding_lines(FINDING) == whole
 
 
 def test_a_second_import_is_told_again(unfold: Unfold, serving: tuple[Event, ...]) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from masuka_magic import events
 from masuka_magic.diagnosis.findings import EvidenceLine, Finding, Remedy
-from masuka_magic.events import Answer, Event, State
+from masuka_magic.events import Answer, Event, Importing, State
 from masuka_magic.panel.columns import columns
 from masuka_magic.panel.model import model
 from masuka_magic.panel.text import Ink, finding_lines, panel_lines, render_failure
@@ -320,3 +320,18 @@ def test_a_thousand_updates_are_cheap(unfold: Unfold, good_start: tuple[Event, .
     for number in range(1_000):
         panel_lines(model(replace(states[number % len(states)], log_tail=tail), 9.0, as_it_is))
     assert 10.0 > time.perf_counter() - began
+
+
+def test_packages_have_one_line(unfold: Unfold, good_start: tuple[Event, ...]) -> None:
+    """The smaller ones are left out where the names are long; an import of nothing slow counts its modules."""
+    packages = (
+        ("opentelemetry", 2.0),
+        ("transformers", 1.0),
+        ("sentence_transformers", 0.6),
+        ("diffusers", 0.2),
+    )
+    state = unfold(good_start)[-1]
+    shown_row = model(replace(state, importing=Importing("", 9, packages)), 9.0, as_it_is).rows[3]
+    assert "opentelemetry 2.0, transformers 1.0" == shown_row.text
+    shown_row = model(replace(state, importing=Importing("", 1_204, ())), 9.0, as_it_is).rows[3]
+    assert "1,204 modules" == shown_row.text
