@@ -144,11 +144,13 @@ def exit_zero(case: Case) -> Finding | None:
         return None
     title = f"the backend ended by itself with exit code 0 {_where(case)}"
     what = {
-        "app": f"{evidence.server} returned without an error",
+        "app": f"{evidence.server} ended without an error",
         "script": f"{evidence.target} ran to its end; a backend has to keep serving",
         "module": f"{evidence.target} ran to its end; a backend has to keep serving",
         "command": "the command came to its end; a program that goes into the background looks like this",
     }[evidence.kind]
+    if evidence.stage == "import" and evidence.kind == "app":
+        what = "the process ended in the middle of the import, without an error"
     notes = ("sys.exit was called",) if by_exit else (what,)
     spot = case.spot()
     return Finding("exit-zero", title, evidence.target, (*((spot,) if spot else ()), *case.decisive()), notes)

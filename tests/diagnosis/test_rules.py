@@ -194,6 +194,7 @@ CASES = {
         stage="server", returncode=3, log=log("ERROR:    Application startup failed. Exiting.")
     ),
     "exit-zero": ended(returncode=0, stage="server", log=log("done", stream="stdout")),
+    "exit-zero-import": ended(returncode=0),
     "exit-zero-script": ended(returncode=0, stage="server", kind="script", target="serve.py"),
     "exit-zero-sys-exit": ended(
         returncode=0, import_exception=(raised("SystemExit", "0", frame("app/main.py", 5, "sys.exit(0)")),)
