@@ -170,8 +170,10 @@ def _add(layer: Layer, key: Key, value: object) -> None:
 def _typed(key: Key, text: str) -> object:
     """Give a text of the line the type that TOML would have given it; what has none stays text."""
     match key.kind:
-        case "flag" | "database" if text.lower() in {"true", "false"}:
-            return text.lower() == "true" or (text if key.kind == "database" else False)
+        case "flag" if text.lower() in {"true", "false"}:
+            return text.lower() == "true"
+        case "database" if text.lower() in {"true", "false"}:
+            return text.lower() == "true"
         case "port" | "count" | "bytes" if _INTEGER.fullmatch(text):
             return int(text)
         case "seconds" | "minutes" if _NUMBER.fullmatch(text):

@@ -90,6 +90,7 @@ def test_an_unreadable_dotenv_matters_only_where_the_url_must_come_from_it(read,
     """A .env that cannot be read is an error unless the URL stands elsewhere."""
     denied = {"/nb/.env": PermissionError(13, "Permission denied")}
     assert read("--no-database a:b", files=denied).database is None
+    assert read("--database false a:b", files=denied).database is None
     assert read("a:b", files=denied, environ={"DATABASE_URL": URL}).database is not None
     hint = "it is read for DATABASE_URL (database = false: do not)"
     assert f'file "/nb/.env": cannot be read: permission denied; {hint}' == error_of("a:b", files=denied)
