@@ -21,6 +21,8 @@ def start(target: str | None = None, /, **settings: Any) -> Backend:
     options `wait`, `restart`, `reuse`, `text`, `quiet`. Raises ConfigError for bad input, before anything is
     started; StartFailed when the backend does not become ready; StartInterrupted after an interrupt stopped it.
     """
+    import shlex
+
     from masuka_magic.config import read_config
     from masuka_magic.config.world import kernel_world
     from masuka_magic.session import current_session
@@ -28,7 +30,9 @@ def start(target: str | None = None, /, **settings: Any) -> Backend:
 
     session = current_session()
     world = kernel_world(session.namespace or {})
-    config, options = read_config(line=target or "", cell=None, overrides=settings, world=world)
+    config, options = read_config(
+        line=shlex.quote(target) if target else "", cell=None, overrides=settings, world=world
+    )
     return session.start(config, options, choose_view(options))
 
 

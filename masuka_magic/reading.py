@@ -87,6 +87,8 @@ def parse_logs_line(line: str) -> LogsWish:
     streams = ("stdout", "stderr") if found.both else ("stdout",) if found.stdout else ("stderr",)
     if found.follow and len(streams) > 1:
         parser.error("--follow takes one stream: without --both")
+    if found.follow and (found.grep is not None or found.save is not None):
+        parser.error("--follow goes with neither --grep nor --save")
     return LogsWish(found.name, found.lines, streams, found.grep, found.follow, found.save, found.raw)
 
 
@@ -116,9 +118,9 @@ def print_logs(backend: Backend, wish: LogsWish) -> None:
         elif wish.grep is not None:
             _grep(log, stream, wish)
         else:
-            _tail(log, stream, wish)
-        if wish.follow:
-            _follow(backend, log, wish)
+            shown = _tail(log, stream, wish)
+            if wish.follow:
+                _follow(backend, log, wish, start=shown)
 
 
 def status(backend: Backend) -> dict[str, Any]:
@@ -188,7 +190,8 @@ def print_stopped(backend: Backend, *, was_over: bool) -> None:
     print(f"{backend.name} was already {state.phase}" if was_over else f"{backend.name}: {state.text}")
 
 
-def _tail(log: MaskedLog, stream: str, wish: LogsWish) -> None:
+def _tail(log: MaskedLog, stream: str, wish: LogsWish) -> int:
+    """Print the last lines; return how many bytes of the log have been shown or passed over."""
     tail = log.file.tail(wish.lines, raw=wish.raw)
     lines = list(tail.lines) if wish.raw else [log.mask(line) for line in tail.lines]
     if len(wish.streams) > 1 or tail.bytes_before:
@@ -202,6 +205,7 @@ def _tail(log: MaskedLog, stream: str, wish: LogsWish) -> None:
         sys.stdout.write("\n".join(lines) + "\n")
     elif not log.size:
         print(f"-- {stream} is empty ({log.path})")
+    return tail.size
 
 
 def _grep(log: MaskedLog, stream: str, wish: LogsWish) -> None:
@@ -222,7 +226,7 @@ def _save(log: MaskedLog, stream: str, wish: LogsWish) -> None:
     print(f"-- {stream}: {written:,} bytes saved to {path}")
 
 
-def _follow(backend: Backend, log: MaskedLog, wish: LogsWish) -> None:
+def _follow(backend: Backend, log: MaskedLog, wish: LogsWish, *, start: int) -> None:
     """Print new lines until the backend has ended or the cell is interrupted, which is no error."""
     ended = threading.Event()
 
@@ -232,7 +236,7 @@ def _follow(backend: Backend, log: MaskedLog, wish: LogsWish) -> None:
 
     threading.Thread(target=watch, name="masuka-follow", daemon=True).start()
     try:
-        for line in log.file.follow(ended, start=log.size, raw=wish.raw):
+        for line in log.file.follow(ended, start=start, raw=wish.raw):
             print(line if wish.raw else log.mask(line), flush=True)
     except KeyboardInterrupt:
         print("-- no longer following")

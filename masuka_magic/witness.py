@@ -20,9 +20,11 @@ from masuka_magic.process.reports import read_progress
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from masuka_magic.config.model import StartConfig
     from masuka_magic.diagnosis.evidence import Evidence, LogLine
     from masuka_magic.diagnosis.exceptions import ExceptionReport
     from masuka_magic.diagnosis.findings import Finding
+    from masuka_magic.diagnosis.postgres_url import PostgresUrl
     from masuka_magic.run import Run
 
 #: What is read of each log's end for a diagnosis.
@@ -95,6 +97,7 @@ class Witness:
     def evidence(self, state: events.State, *, still_s: float, alive: bool) -> Evidence:
         """Bring together all that is known of a start that is not ready."""
         from masuka_magic.diagnosis.evidence import Evidence, wanted_modules
+        from masuka_magic.preflight.here import this_machine
 
         config, run = self._run.config, self._run
         evidence = Evidence(
@@ -117,6 +120,7 @@ class Witness:
             import_missing=self._missing,
             attribute_found=self._attribute,
             candidates=self._candidates,
+            module_file=_module_file(config),
             own_modules=_own_modules(config.cwd),
             log=(*self._log("stdout"), *self._log("stderr")),
             answer=state.answer,
@@ -125,6 +129,8 @@ class Witness:
             importing=state.importing.now,
             listener=self.stranger,
             peak_rss=state.peak_rss,
+            database=_database(config),
+            here=this_machine(),
         )
         wanted = wanted_modules(evidence)
         return replace(evidence, elsewhere=tuple(_elsewhere(config.cwd, wanted))) if wanted else evidence
@@ -153,6 +159,27 @@ def _stage(state: events.State) -> str:
 def _ready_text(state: events.State) -> str:
     stage = state.stage(events.READY)
     return state.text if stage is None or not stage.text else stage.text
+
+
+def _module_file(config: StartConfig) -> str | None:
+    """Find the file of the application's module in the backend's folder, relative to it."""
+    if config.target.kind != "app":
+        return None
+    module = Path(*config.target.value.partition(":")[0].split("."))
+    for path in (module.with_suffix(".py"), module / "__init__.py"):
+        if (Path(config.cwd) / path).is_file():
+            return str(path)
+    return None
+
+
+def _database(config: StartConfig) -> PostgresUrl | None:
+    """Read the URL of a PostgreSQL; None for another database, and for a URL that is wrong in itself."""
+    from masuka_magic.diagnosis.postgres_url import PostgresUrl, dialect_of, parse_postgres_url
+
+    if config.database is None or dialect_of(config.database.url) not in {"postgresql", "postgres"}:
+        return None
+    url = parse_postgres_url(config.database.url)
+    return url if isinstance(url, PostgresUrl) else None
 
 
 def _own_modules(cwd: str) -> frozenset[str]:

@@ -114,7 +114,12 @@ class Kernel:
         )
         self._client: BlockingKernelClient | None = None
         self._pending: dict[str, _Pending] = {}
-        self._start()
+        try:
+            self._manager.start_kernel(env=self.env, cwd=str(self.cwd))
+            self._connect()
+        except BaseException:
+            self.close()
+            raise
 
     @property
     def pid(self) -> int:
@@ -206,10 +211,6 @@ class Kernel:
             probe: str = self.client.execute("", silent=True, store_history=False, stop_on_error=False)
             self._pending[probe] = _Pending(time.monotonic())
             status = self._collect([probe], RUN_TIMEOUT_S)[0].status
-
-    def _start(self) -> None:
-        self._manager.start_kernel(env=self.env, cwd=str(self.cwd))
-        self._connect()
 
     def _connect(self) -> None:
         self._client = self._manager.client()
