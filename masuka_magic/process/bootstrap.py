@@ -120,16 +120,11 @@ class RunFolder:
             return
         self.wake()
 
-    def show(self, record: Json) -> None:
-        """Put the record into this process's slot, in place of the one before."""
+    def show(self, text: bytes) -> None:
+        """Put a JSON object into this process's slot, in place of the one before."""
         room = SLOT_BYTES - 10
-        packages = list(record["packages"])
-        text = to_bytes(record)
-        while len(text) > room and packages:
-            packages.pop()
-            text = to_bytes(dict(record, packages=packages))
         if len(text) > room:
-            return
+            return  # Names of hundreds of characters that are not ASCII: the one before stays.
         text = text.ljust(room)
         try:
             descriptor = self._open(f"import-{os.getpid()}.now", 0)
@@ -259,8 +254,7 @@ class Hook:
         self.busy: dict[int, list[Entry]] = {}
         self.own_s: dict[str, float] = {}
         self.count = 0
-        self.shown: str | None = None
-        self.packages: list[tuple[str, float]] = []
+        self.packages = "[]"
         self.due = 0.0
 
     def install(self) -> None:
@@ -348,7 +342,7 @@ class Hook:
         self.pid = os.getpid()
         stack = self.local.__dict__.get("stack")
         self.busy = {_thread.get_ident(): stack} if stack else {}
-        self.own_s, self.count, self.shown, self.due = {}, 0, None, 0.0
+        self.own_s, self.count, self.due = {}, 0, 0.0
 
     def _leave_application(self, entry: Entry, error: BaseException | None, now: float) -> None:
         self.done = error is None and (self.done or entry.name == self.module)
@@ -380,26 +374,21 @@ class Hook:
                 self.folder.report("import-missing", module=missing)
 
     def _show(self, now: float, stack: list[Entry]) -> None:
+        # Always: nobody can tell beforehand which module it is that will not come back.
         if not stack:
             others = list(self.busy.values())
             stack = list(others[-1]) if others else []
         current = stack[-1] if stack else None
-        top = current.top if current else None
         due = now >= self.due
-        if top == self.shown and not due:
-            return
-        self.shown = top
         if due:
             self.due = now + PAUSE_S
-            self.packages = self.largest(6, stack, now)
-        record = {
-            "at": now,
-            "now": top[:64] if top else None,
-            "module": current.name[:128] if current else None,
-            "modules": self.count,
-            "packages": self.packages,
-        }
-        self.folder.show(record)
+            self.packages = to_json(self.largest(6, stack, now))
+        name = to_json(current.name[:150] if current else None)
+        top = to_json(current.top[:50] if current else None)
+        text = (
+            f'{{"at":{now!r},"now":{top},"module":{name},"modules":{self.count},"packages":{self.packages}}}'
+        )
+        self.folder.show(text.encode("utf-8", "backslashreplace"))
         if due:
             self.folder.wake()
 
@@ -648,15 +637,16 @@ def run_script(path: str) -> None:
     exec(code, names)  # noqa: S102 - this is what running a script is
 
 
-def missing_server(error: BaseException) -> ImportError | None:
-    """Return runpy's own complaint that there is no such module, if this is one."""
+def missing_target(error: BaseException, target: str) -> ImportError | None:
+    """Return runpy's own complaint that there is no such module to run, if this is one."""
     found = error.__context__ if isinstance(error, SystemExit) else error
-    frame = found.__traceback__ if isinstance(found, ImportError) else None
+    frame = found.__traceback__ if found is not None else None
     while frame is not None and frame.tb_next is not None:
         frame = frame.tb_next
     if frame is None or frame.tb_frame.f_code.co_name != "_get_module_details":
         return None
-    return found if isinstance(found, ImportError) else None
+    # runpy raises its own class, or an ImportError without the name.
+    return ImportError(str(found), name=target)
 
 
 def run(target: str, *, as_module: bool, serves_application: bool) -> None:
@@ -691,7 +681,7 @@ def main(arguments: list[str]) -> None:
     try:
         run(target, as_module=as_module, serves_application=bool(application))
     except BaseException as error:
-        missing = missing_server(error)
+        missing = missing_target(error, target)
         crash = missing or error
         if folder and not isinstance(crash, (SystemExit, KeyboardInterrupt)):
             folder.report("crashed", exception=describe(crash))

@@ -18,22 +18,6 @@ from typing import Literal, NoReturn
 from masuka_magic.diagnosis.exceptions import ExceptionReport, Frame, SyntaxSpot
 from masuka_magic.process.folder import REPORTS
 
-__all__ = [
-    "Crashed",
-    "ExceptionReport",
-    "Frame",
-    "Hello",
-    "ImportFailed",
-    "ImportFinished",
-    "ImportMissing",
-    "ImportStarted",
-    "Progress",
-    "Report",
-    "ReportReader",
-    "SyntaxSpot",
-    "read_progress",
-]
-
 VERSION = 1
 SLOT_BYTES = 1024
 #: Longer than the longest line that the bootstrap can write.
@@ -138,7 +122,7 @@ class ReportReader:
 
     def read_new(self) -> list[Report]:
         """Return what complete lines have come since the last call, at most 4 MiB of them. Raises nothing."""
-        text = self._read()
+        text = _read_regular_file(self._path, self._offset, MAX_READ_BYTES)
         end = text.rfind(b"\n") + 1
         if not end and len(text) == MAX_READ_BYTES:
             # A line that never ends must not be read again and again.
@@ -154,9 +138,6 @@ class ReportReader:
         reports = [parse_report(line) for line in lines]
         self.rejected += reports.count(None)
         return [report for report in reports if report is not None]
-
-    def _read(self) -> bytes:
-        return _read_regular_file(self._path, self._offset, MAX_READ_BYTES)
 
 
 def read_progress(folder: Path, pid: int) -> Progress | None:
