@@ -9,7 +9,7 @@ import os
 import time
 from typing import TYPE_CHECKING
 
-from masuka_magic.events import OVER
+from masuka_magic.state import OVER
 
 if TYPE_CHECKING:
     import subprocess
@@ -19,10 +19,11 @@ if TYPE_CHECKING:
     from masuka_magic.board import Board
     from masuka_magic.config.model import StartConfig
     from masuka_magic.diagnosis.findings import Finding
-    from masuka_magic.events import Phase, State
+    from masuka_magic.events import Phase
     from masuka_magic.process.logs import LogFile
     from masuka_magic.reuse import Sources
     from masuka_magic.session import Session
+    from masuka_magic.state import State
     from masuka_magic.supervisor import Supervisor
 
 #: How long a thread is waited for that has nothing left to do but to close its files.

@@ -8,10 +8,12 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
-from masuka_magic.events import Event, State, advance
+from masuka_magic.state import State, advance
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from masuka_magic.events import Event
 
 
 class Board:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from masuka_magic.diagnosis.findings import Finding
-    from masuka_magic.events import State
+    from masuka_magic.state import State
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,8 @@ import os
 import subprocess
 from typing import TYPE_CHECKING, Any, Protocol
 
-from masuka_magic.events import OVER, State
 from masuka_magic.outcome import Outcome, StartFailed, StartInterrupted
+from masuka_magic.state import OVER, State
 
 if TYPE_CHECKING:
     from collections.abc import Callable, MutableMapping

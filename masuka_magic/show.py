@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from masuka_magic.config.model import StartOptions
-    from masuka_magic.events import State
     from masuka_magic.session import View
+    from masuka_magic.state import State
 
 
 class NoView:

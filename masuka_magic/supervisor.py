@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from masuka_magic.config.model import StartConfig
     from masuka_magic.preflight.check import Check, CheckResult, Verdict
     from masuka_magic.run import Run
+    from masuka_magic.state import State
 
 #: What a backend has to end by itself after TERM.
 GRACE_S = 10.0
@@ -101,7 +102,7 @@ class Supervisor:
             self.run.close()
             self._waiter.close()
 
-    def _publish(self, event: events.Event) -> events.State:
+    def _publish(self, event: events.Event) -> State:
         return self.board.publish(event)
 
     def _check(self) -> bool:

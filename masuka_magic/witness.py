@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from masuka_magic.diagnosis.findings import Finding
     from masuka_magic.diagnosis.postgres_url import PostgresUrl
     from masuka_magic.run import Run
+    from masuka_magic.state import State
 
 #: What is read of each log's end for a diagnosis.
 EVIDENCE_LINES = 2_000
@@ -88,13 +89,13 @@ class Witness:
             return None
         return events.Importing(progress.now or "", progress.modules, progress.packages)
 
-    def diagnose(self, state: events.State, *, still_s: float, alive: bool) -> tuple[Finding, ...]:
+    def diagnose(self, state: State, *, still_s: float, alive: bool) -> tuple[Finding, ...]:
         """Gather the evidence and have it judged; what comes back is masked."""
         from masuka_magic.diagnosis.rules import diagnose
 
         return self.masked(diagnose(self.evidence(state, still_s=still_s, alive=alive)))
 
-    def evidence(self, state: events.State, *, still_s: float, alive: bool) -> Evidence:
+    def evidence(self, state: State, *, still_s: float, alive: bool) -> Evidence:
         """Bring together all that is known of a start that is not ready."""
         from masuka_magic.diagnosis.evidence import Evidence, wanted_modules
         from masuka_magic.preflight.here import this_machine
@@ -149,14 +150,14 @@ class Witness:
             yield LogLine(stream, None if first is None else first + i, line)
 
 
-def _stage(state: events.State) -> str:
+def _stage(state: State) -> str:
     """Name the stage in which the start is: the last one that has begun."""
     begun = [stage.name for stage in state.stages if stage.status not in {"wait", "skip"}]
     last = begun[-1] if begun else events.IMPORT
     return last if last in {events.IMPORT, events.SERVER, events.READY} else events.IMPORT
 
 
-def _ready_text(state: events.State) -> str:
+def _ready_text(state: State) -> str:
     stage = state.stage(events.READY)
     return state.text if stage is None or not stage.text else stage.text
 

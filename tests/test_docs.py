@@ -18,8 +18,9 @@ from masuka_magic.config.parse import read_config
 from masuka_magic.config.schema import KEYS, OPTIONS, Key
 from masuka_magic.config.world import World
 from masuka_magic.endings import _SPAWN_CODES
-from masuka_magic.events import OVER, TRANSITIONS, Phase
+from masuka_magic.events import Phase
 from masuka_magic.process.argv import build_argv
+from masuka_magic.state import OVER, TRANSITIONS
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"

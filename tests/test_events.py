@@ -9,7 +9,8 @@ import pytest
 
 from masuka_magic import events
 from masuka_magic.diagnosis.findings import Finding
-from masuka_magic.events import TRANSITIONS, Answer, Importing, State, advance
+from masuka_magic.events import Answer, Importing
+from masuka_magic.state import OVER, TRANSITIONS, State, advance
 
 OK = Answer(seconds=0.003, status=200, name="MASUKA V2", version="2.0.0", listening=True)
 FINDING = Finding("unknown", "something broke")
@@ -148,7 +149,7 @@ def test_the_fold_is_total_and_follows_the_table() -> None:
 
 def test_nothing_leaves_an_end() -> None:
     """failed, stopped and exited are final: a late report changes no verdict."""
-    assert [pair for pair in TRANSITIONS if pair[0] in events.OVER] == []
+    assert [pair for pair in TRANSITIONS if pair[0] in OVER] == []
 
 
 def test_time_never_runs_backwards() -> None:

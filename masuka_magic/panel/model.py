@@ -17,7 +17,8 @@ from masuka_magic.quantities import duration
 
 if TYPE_CHECKING:
     from masuka_magic.diagnosis.findings import Finding
-    from masuka_magic.events import Phase, Stage, StageStatus, State
+    from masuka_magic.events import Phase, StageStatus
+    from masuka_magic.state import Stage, State
 
 Word = Literal["ok", "run", "wait", "FAIL", "warn", "skip"]
 _WORDS: dict[StageStatus, Word] = {

@@ -18,7 +18,7 @@ from masuka_magic.panel.model import PanelModel, Row, model
 from masuka_magic.quantities import duration
 
 if TYPE_CHECKING:
-    from masuka_magic.events import Stage, State
+    from masuka_magic.state import Stage, State
 
 _REDRAW_S = 0.1
 _WIDEST = 100

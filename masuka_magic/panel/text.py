@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from masuka_magic.diagnosis.findings import EvidenceLine, Finding, Remedy
-    from masuka_magic.events import State
     from masuka_magic.panel.model import PanelModel, Row
+    from masuka_magic.state import State
 
 WIDTH = 80
 #: The names of stages are padded to this, so that rows stay aligned when a longer stage joins.

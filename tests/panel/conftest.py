@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from masuka_magic import events
-from masuka_magic.events import Answer, Event, Importing, State
+from masuka_magic.events import Answer, Event, Importing
+from masuka_magic.state import State, advance
 
 PACKAGES = (("app", 2.6), ("torch", 2.0), ("transformers", 1.6), ("diffusers", 1.1), ("yaml", 0.01))
 NEW = State("backend", "app.main:app", "127.0.0.1", 8000, url="http://127.0.0.1:8000")
@@ -40,7 +41,7 @@ def unfold() -> Callable[[Sequence[Event]], list[State]]:
     def fold(happened: Sequence[Event]) -> list[State]:
         states = [NEW]
         for event in happened:
-            states.append(events.advance(states[-1], event))
+            states.append(advance(states[-1], event))
         return states[1:]
 
     return fold

@@ -11,11 +11,12 @@ import pytest
 
 from masuka_magic import events
 from masuka_magic.diagnosis.findings import Finding, Remedy
-from masuka_magic.events import Event, State
+from masuka_magic.events import Event
 from masuka_magic.panel.columns import columns
 from masuka_magic.panel.model import model
 from masuka_magic.panel.terminal import LineView, TerminalView
 from masuka_magic.panel.text import finding_lines, panel_lines
+from masuka_magic.state import State
 
 Unfold = Callable[[Sequence[Event]], list[State]]
 FINDING = Finding(

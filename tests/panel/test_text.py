@@ -10,10 +10,11 @@ import pytest
 
 from masuka_magic import events
 from masuka_magic.diagnosis.findings import EvidenceLine, Finding, Remedy
-from masuka_magic.events import Answer, Event, Importing, State
+from masuka_magic.events import Answer, Event, Importing
 from masuka_magic.panel.columns import columns
 from masuka_magic.panel.model import model
 from masuka_magic.panel.text import Ink, finding_lines, panel_lines, render_failure
+from masuka_magic.state import State
 
 Unfold = Callable[[Sequence[Event]], list[State]]
 
