@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -37,7 +38,10 @@ def start(target: str | None = None, /, **settings: Any) -> Backend:
 
 
 def load_ipython_extension(shell: InteractiveShell) -> None:
-    """Register the magics. Loading twice or again leaves one set of them."""
+    """Register the magics. Loading twice or again leaves one set of them. Not on Windows: one line says so."""
+    if sys.platform == "win32":
+        print("masuka_magic needs Linux or macOS: on Windows, run the notebook in WSL")  # noqa: T201 - the answer
+        return
     from masuka_magic.magics import MasukaMagics
 
     shell.register_magics(MasukaMagics)

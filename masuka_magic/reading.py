@@ -200,12 +200,16 @@ def _tail(log: MaskedLog, stream: str, wish: LogsWish) -> int:
             if tail.bytes_before
             else ""
         )
-        print(f"-- {stream}: the last {len(lines):,} lines{before}")
+        print(f"-- {stream}: the last {_counted(len(lines))}{before}")
     if lines:
         sys.stdout.write("\n".join(lines) + "\n")
     elif not log.size:
         print(f"-- {stream} is empty ({log.path})")
     return tail.size
+
+
+def _counted(lines: int) -> str:
+    return "line" if lines == 1 else f"{lines:,} lines"
 
 
 def _grep(log: MaskedLog, stream: str, wish: LogsWish) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import statistics
 import time
 from dataclasses import dataclass, replace
@@ -73,9 +74,8 @@ class Run:
         from masuka_magic.preflight.port import pick_free_port
 
         folder = folders.new_run_folder(config.cwd, config.target, config.name, environ)
-        notes = [*notes, *stop_left_over(config.name, key_folder=folder.key_folder)]
         if folder.note is not None:
-            notes.append(folder.note)
+            notes = [*notes, folder.note]
         port = pick_free_port(config.host) if config.port is None else config.port
         run = cls(config, folder, port, tuple(notes))
         with contextlib.suppress(OSError):  # without a FIFO the reports are read at the next look
@@ -244,6 +244,10 @@ class Run:
             return f"the run's record could not be written: {error.strerror}"
         return None
 
+    def discard(self) -> None:
+        """Delete the folder of a run that never was one: of checks alone."""
+        shutil.rmtree(self.path, ignore_errors=True)
+
     def prune(self) -> None:
         """Keep the newest runs of this backend; a folder that cannot be deleted stays for the next time."""
         folders.prune(self.folder.key_folder)
@@ -268,16 +272,17 @@ def left_over(environ: Mapping[str, str]) -> list[tuple[Record, RunFolder]]:
     return found
 
 
-def stop_left_over(name: str | None, *, key_folder: Path | None = None) -> list[str]:
-    """Stop runs whose kernel has gone, by name or of one backend; returns a line for each."""
+def stop_left_over(name: str | None = None, *, config: StartConfig | None = None) -> list[str]:
+    """Stop runs whose kernel has gone: of that name, or of that very backend; returns a line for each."""
     from threading import Event
 
     from masuka_magic.endings import describe_stop
     from masuka_magic.process.stop import stop_tree
 
+    key = None if config is None else folders.key_name(config.cwd, config.target, config.name)
     lines = []
     for record, folder in left_over(os.environ):
-        if name not in {None, record.service} or key_folder not in {None, folder.key_folder}:
+        if name not in {None, record.service} or key not in {None, folder.key_folder.name}:
             continue
         result = stop_tree(
             folder.run, record.process, kill_now=Event(), on_step=lambda _: None, reap=lambda: None

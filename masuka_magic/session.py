@@ -58,6 +58,7 @@ class Session:
         Raises StartFailed when it does not become ready, StartInterrupted after an interrupt stopped it.
         """
         from masuka_magic.reuse import changed_sources, decide, snapshot
+        from masuka_magic.run import stop_left_over
 
         notes: list[str] = []
         running = self.backends.get(config.name)
@@ -83,6 +84,8 @@ class Session:
             running.stop()
         elif running is not None:
             running.settle()
+        if running is None:
+            notes += stop_left_over(config=config)
         backend = self._begin(config, notes, _checks())
         backend.sources = sources
         return self._wait(backend, options, view)

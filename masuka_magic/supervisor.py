@@ -101,6 +101,8 @@ class Supervisor:
             self._watch.end()
             self.run.close()
             self._waiter.close()
+            if self._only_check:
+                self.run.discard()
 
     def _publish(self, event: events.Event) -> State:
         return self.board.publish(event)
@@ -138,7 +140,7 @@ class Supervisor:
 
     def _end_unstarted(self, text: str) -> None:
         self._publish(events.Stopping(time.monotonic(), text))
-        self._publish(events.Stopped(time.monotonic(), f"{text}: nothing was started"))
+        self._publish(events.Stopped(time.monotonic(), "nothing was started"))
 
     def _way(self) -> tuple[str, ...]:
         if self._only_check:

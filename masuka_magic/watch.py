@@ -29,8 +29,10 @@ LOOK_S = 0.25
 SAMPLE_S = 1.0
 #: Until the application is imported nobody can answer; asked all the same, in case its reports are lost.
 IDLE_PROBE_S = 1.0
-#: A server that lives on this long after the application's import broke is a reloader that waits for an edit.
-SURVIVED_IMPORT_S = 1.0
+#: A server of these arguments lives on when the application's import breaks: it waits for an edit, or tries again.
+SURVIVORS = frozenset({"--reload", "--workers", "-w"})
+#: How long such a server is given to end after all, before the import's failure is the answer.
+SURVIVED_IMPORT_S = 2.0
 #: Liveness probes that must fail in a row: one slow answer is not an outage.
 UNHEALTHY_AFTER = 2
 
@@ -101,7 +103,7 @@ class Watch:
                 self._gaps.restart()
                 if self._board.state.phase in {"starting", "stalled"}:
                     self._probe()
-            elif isinstance(event, events.ImportBroke):
+            elif isinstance(event, events.ImportBroke) and not SURVIVORS.isdisjoint(self._config.args):
                 self._waiter.after("import broke", SURVIVED_IMPORT_S, self._survived_import)
         progress = self._witness.read_progress()
         if progress is not None and progress != self._board.state.importing:
@@ -251,7 +253,7 @@ class Watch:
         self._give_up(f"not ready after {self._config.max_wait_s:g} s")
 
     def _survived_import(self) -> None:
-        self._give_up("the import broke, and the server waits for an edit")
+        self._give_up("the import broke, and the server lives on")
 
     def _give_up(self, text: str) -> None:
         if self._board.state.phase == "starting":

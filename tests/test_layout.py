@@ -17,6 +17,9 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "masuka_magic"
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if "__pycache__" not in path.parts)
 MAX_LINES = 350
+# It is started by path in an environment that need not have this package, and spawned again by path in every
+# child of multiprocessing: one file is the only layout that leaves no name of ours in the backend's sys.modules.
+LONGER = {"process/bootstrap.py": 720}
 
 # A room (a folder, or a module by its name without .py) and what of the package it must not know.
 FORBIDDEN_ROOMS = {
@@ -183,7 +186,8 @@ def test_heavy_packages_are_imported_when_needed(module):
 
 def test_a_module_is_one_room(module):
     """No module grows beyond what can be read in one go."""
-    assert len(module.read_text().splitlines()) <= MAX_LINES
+    most = LONGER.get(module.relative_to(PACKAGE).as_posix(), MAX_LINES)
+    assert len(module.read_text().splitlines()) <= most
 
 
 def test_a_module_says_what_it_is_for(module):

@@ -53,7 +53,9 @@ def account_for_server() -> Account | None:
 
 def reachable(path: Path, account: Account) -> bool:
     """Whether the account may enter every folder down to the path, and the path itself."""
-    return all(_may_enter(folder, account) for folder in [path, *path.parents])
+    # A link is entered by what it points to, and both must be.
+    ways = {folder for end in (path, path.resolve()) for folder in (end, *end.parents)}
+    return all(_may_enter(folder, account) for folder in ways)
 
 
 def copy_programs(programs: Path, folder: Path) -> Path:

@@ -217,7 +217,8 @@ def outcome_lines(state: State) -> tuple[str, ...]:  # noqa: PLR0911 - one phase
             )
             return (_joined(f"ended{up}: {ended(state)}", logs),)
         case "stopping" | "stopped":
-            return (f"{state.phase}: {state.text}" if state.text not in {"", state.phase} else state.phase,)
+            told = state.text.startswith(state.phase)
+            return (state.text if told else f"{state.phase}: {state.text}" if state.text else state.phase,)
     return ()
 
 

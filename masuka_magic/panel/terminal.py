@@ -74,8 +74,10 @@ class TextView:
 
     def _closing(self, panel: PanelModel, width: int) -> list[str]:
         lines = rendering.outcome(panel, width, self._ink) + rendering.note_lines(panel.notes, width)
-        if not self._findings or not panel.findings:
+        if not panel.findings:
             return lines
+        if not self._findings:
+            return [*lines, ""]  # The error's text follows.
         found = rendering.findings_lines(panel.findings, width, self._ink, explained=self._explained)
         return [*lines, "", *found]
 

@@ -227,7 +227,8 @@ def _waiting_for(finding: Finding, waited_s: int) -> str:
 
 def _failed(finding: Finding, database: Database, note: str | None = None) -> CheckResult:
     """Fail with the finding, and say where the URL at fault stands."""
-    place = f"the URL is that of {database.source}"
+    source = "the key `database`" if database.source == "database" else database.source
+    place = f"the URL comes from {source}"
     if database.hidden:
         place += f", which hides another one in {database.hidden}"
     notes = (*finding.notes, *([note] if note else []), place)

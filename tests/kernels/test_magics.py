@@ -238,8 +238,8 @@ def test_the_line_and_python_start_the_same(notebook, project, free_port):
     """One line, or one call; both return when it is ready."""
     line = f"%masuka_start main:app --cwd {project} --port {free_port} --database false"
     assert "ready in" in notebook.run(line).stdout
-    call = f"import masuka_magic\nb = masuka_magic.start('main:app', cwd={str(project)!r}, port={free_port}, database=False)"
-    assert "reused" in notebook.run(call).stdout
+    call = f"b = masuka_magic.start('main:app', cwd={str(project)!r}, port={free_port}, database=False)"
+    assert "reused" in notebook.run(f"import masuka_magic\n{call}").stdout
     assert notebook.run("print(b is masuka)").stdout == "True\n"
 
 

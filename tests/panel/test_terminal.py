@@ -140,7 +140,7 @@ def test_lines_of_a_failure_end_with_the_finding(unfold: Unfold, importing: tupl
     assert "wait" not in text
     assert text.endswith(f"\n      pip {'x' * 90}\n")
     without = lines_of(states, findings=False)
-    assert without.endswith("exit code 1 while importing app.main  logs: %masuka_logs\n")
+    assert without.endswith("exit code 1 while importing app.main  logs: %masuka_logs\n\n")
 
 
 def test_the_error_text_is_whole_where_the_view_shows_no_findings(

@@ -85,7 +85,7 @@ def test_a_hidden_url_is_said(check, postgres) -> None:
     failed = check(postgres.url_for("masuka", "wrong", "masuka"), hidden=".env")
 
     assert passed.text.endswith("(hides another URL in .env)")
-    assert failed.finding.notes[-1] == "the URL is that of [env], which hides another one in .env"
+    assert failed.finding.notes[-1] == "the URL comes from [env], which hides another one in .env"
 
 
 def test_a_wrong_password_is_told_without_printing_it(check, postgres) -> None:
