@@ -57,6 +57,16 @@ class Importing:
 
 
 @dataclass(frozen=True, slots=True)
+class Layer:
+    """One layer of a check with a verdict of its own, such as the name, TCP and TLS below a login."""
+
+    name: str
+    status: StageStatus
+    text: str
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Event:
     """Something that happened, `at` seconds of the monotonic clock."""
 
@@ -88,6 +98,7 @@ class CheckFinished(Event):
     status: StageStatus
     text: str
     seconds: float
+    layers: tuple[Layer, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,7 @@ from masuka_magic.events import (
     Importing,
     ImportProgressed,
     ImportStarted,
+    Layer,
     LogGrew,
     Noted,
     Phase,
@@ -60,6 +61,7 @@ class Stage:
     text: str = ""
     began: float | None = None
     seconds: float | None = None
+    layers: tuple[Layer, ...] = ()
 
 
 _NOTHING_YET = Importing()
@@ -152,8 +154,8 @@ def _learn(state: State, event: Event) -> State:  # noqa: PLR0911, PLR0912, C901
             return _set(state, check, status="run", began=at)
         case CheckProgressed(_, check, text):
             return _set(state, check, text=text)
-        case CheckFinished(at, check, status, text, seconds):
-            checked = _set(state, check, status=status, text=text, seconds=seconds)
+        case CheckFinished(at, check, status, text, seconds, layers):
+            checked = _set(state, check, status=status, text=text, seconds=seconds, layers=layers)
             return replace(checked, preflight_s=at - _begin(state, at))
         case PortChosen(_, port, url):
             return replace(state, port=port, url=url)

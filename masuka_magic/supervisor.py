@@ -131,9 +131,10 @@ class Supervisor:
         from masuka_magic.preflight.runner import run_checks
 
         config = replace(self.config, port=self.run.port)
+        seen = {**self._environ, **config.env}
         results = run_checks(
             self._checks,
-            lambda progress: CheckContext(config, progress, self._cancelled),
+            lambda progress: CheckContext(config, progress, self._cancelled, seen, str(self.run.path)),
             _CheckObserver(self._publish, self.run.mask),
         )
         return list(results.values())
@@ -249,7 +250,11 @@ class _CheckObserver:
     def finished(self, name: str, result: CheckResult) -> None:
         status = _STATUS[result.verdict]
         text = self._mask(result.text)
-        self._publish(events.CheckFinished(time.monotonic(), name, status, text, result.duration_s))
+        layers = tuple(
+            events.Layer(layer.name, _STATUS[layer.verdict], self._mask(layer.text), layer.duration_s)
+            for layer in result.layers
+        )
+        self._publish(events.CheckFinished(time.monotonic(), name, status, text, result.duration_s, layers))
 
 
 _STATUS: dict[Verdict, events.StageStatus] = {"pass": "ok", "warn": "warn", "fail": "bad", "skip": "skip"}

@@ -5,8 +5,8 @@ Checks know nothing of the start that follows them and show nothing themselves.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
@@ -16,6 +16,16 @@ if TYPE_CHECKING:
     from masuka_magic.diagnosis.findings import Finding
 
 Verdict = Literal["pass", "warn", "fail", "skip"]
+
+
+@dataclass(frozen=True, slots=True)
+class CheckLayer:
+    """One layer of a check, with a verdict of its own; `skip` where a layer below it failed."""
+
+    name: str
+    verdict: Verdict
+    text: str
+    duration_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +39,7 @@ class CheckResult:
     text: str
     finding: Finding | None = None
     duration_s: float = 0.0
+    layers: tuple[CheckLayer, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +47,14 @@ class CheckContext:
     """What a check may look at, and how it says what it is waiting for.
 
     `progress` takes one line; `cancelled` is set when the user interrupts: a check that waits must wait on it.
+    `environ` is the environment that the backend will have; `run_folder` is where its logs will grow.
     """
 
     config: StartConfig
     progress: Callable[[str], None]
     cancelled: threading.Event
+    environ: Mapping[str, str] = field(default_factory=dict)
+    run_folder: str = "/tmp"  # noqa: S108 - a place to measure when no run is meant
 
 
 class Check(Protocol):

@@ -36,6 +36,8 @@ VERSION = 1
 SLOT_BYTES = 1024
 # Wakes and the list of packages: at most 20 times a second.
 PAUSE_S = 0.05
+# The slot, while the package is the same: a write costs as much as a small module.
+REFRESH_S = 0.005
 # Above the numbers that a server counts on finding free (3 and up).
 LOWEST_DESCRIPTOR = 100
 # The name under which a spawned child of a script or module runs this file first.
@@ -254,6 +256,8 @@ class Hook:
         self.busy: dict[int, list[Entry]] = {}
         self.own_s: dict[str, float] = {}
         self.count = 0
+        self.shown: str | None = None
+        self.shown_at = 0.0
         self.packages = "[]"
         self.due = 0.0
 
@@ -342,7 +346,7 @@ class Hook:
         self.pid = os.getpid()
         stack = self.local.__dict__.get("stack")
         self.busy = {_thread.get_ident(): stack} if stack else {}
-        self.own_s, self.count, self.due = {}, 0, 0.0
+        self.own_s, self.count, self.shown, self.due = {}, 0, None, 0.0
 
     def _leave_application(self, entry: Entry, error: BaseException | None, now: float) -> None:
         self.done = error is None and (self.done or entry.name == self.module)
@@ -374,20 +378,22 @@ class Hook:
                 self.folder.report("import-missing", module=missing)
 
     def _show(self, now: float, stack: list[Entry]) -> None:
-        # Always: nobody can tell beforehand which module it is that will not come back.
         if not stack:
             others = list(self.busy.values())
             stack = list(others[-1]) if others else []
         current = stack[-1] if stack else None
+        top = current.top if current else None
         due = now >= self.due
+        # Always when the package changes: nobody can tell beforehand which one will not come back.
+        if top == self.shown and now - self.shown_at < REFRESH_S:
+            return
+        self.shown, self.shown_at = top, now
         if due:
             self.due = now + PAUSE_S
             self.packages = to_json(self.largest(6, stack, now))
-        name = to_json(current.name[:150] if current else None)
-        top = to_json(current.top[:50] if current else None)
-        text = (
-            f'{{"at":{now!r},"now":{top},"module":{name},"modules":{self.count},"packages":{self.packages}}}'
-        )
+        package, module = to_json(top[:50] if top else None), to_json(current.name[:150] if current else None)
+        text = '"at":%r,"now":%s,"module":%s,"modules":%d' % (now, package, module, self.count)  # noqa: UP031
+        text = "{" + text + ',"packages":' + self.packages + "}"
         self.folder.show(text.encode("utf-8", "backslashreplace"))
         if due:
             self.folder.wake()
