@@ -151,4 +151,4 @@ def matrix(session: nox.Session) -> None:
 def benchmarks(session: nox.Session) -> None:
     """Measure: one thing at a time, on a machine that does nothing else."""
     install_project(session)
-    session.run("pytest", "--capture=no", "tests/benchmarks", *session.posargs)
+    session.run("python", "-m", "tests.benchmarks", *session.posargs)
