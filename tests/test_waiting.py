@@ -6,6 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 
@@ -32,7 +33,7 @@ def test_many_calls_are_all_run_though_the_wake_is_full(waiter: Waiter) -> None:
     """A wake that cannot be written is no lost call."""
     ran: list[int] = []
     for i in range(20_000):
-        waiter.call(lambda i=i: ran.append(i))
+        waiter.call(partial(ran.append, i))
     waiter.run_once()
     assert ran == list(range(20_000))
 
@@ -40,8 +41,13 @@ def test_many_calls_are_all_run_though_the_wake_is_full(waiter: Waiter) -> None:
 def test_timers_run_when_due_and_can_be_replaced_and_cancelled(waiter: Waiter) -> None:
     """One timer a name; what is cancelled by an earlier callback of the same moment is not run."""
     ran: list[str] = []
+
+    def cancel_the_other() -> None:
+        ran.append("new")
+        waiter.cancel("b")
+
     waiter.after("a", 60, lambda: ran.append("old"))
-    waiter.after("a", 0.0, lambda: (ran.append("new"), waiter.cancel("b")))
+    waiter.after("a", 0.0, cancel_the_other)
     waiter.after("b", 0.0, lambda: ran.append("b"))
     began = time.monotonic()
     waiter.run_once()

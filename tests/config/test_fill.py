@@ -7,9 +7,12 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
+from masuka_magic.config.model import StartConfig
+
 
 def env_of(read, text: str, **kernel: object) -> str:
-    return read("", f"[env]\nX = '{text}'", **kernel).env["X"]
+    config: StartConfig = read("", f"[env]\nX = '{text}'", **kernel)
+    return config.env["X"]
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import types
+from typing import Any
 
 import pytest
 
@@ -75,7 +76,7 @@ def test_only_small_regular_files_are_read(tmp_path):
 @pytest.fixture
 def colab(monkeypatch):
     """The interface of google/colab/userdata.py: Colab's own package exists in Colab alone."""
-    userdata = types.ModuleType("google.colab.userdata")
+    userdata: Any = types.ModuleType("google.colab.userdata")
     for name in ("SecretNotFoundError", "NotebookAccessError", "TimeoutException"):
         setattr(userdata, name, type(name, (Exception,), {}))
 
@@ -85,7 +86,7 @@ def colab(monkeypatch):
         raise getattr(userdata, name, RuntimeError)(name)
 
     userdata.get = get
-    package = types.ModuleType("google.colab")
+    package: Any = types.ModuleType("google.colab")
     package.userdata = userdata
     monkeypatch.setitem(sys.modules, "google.colab", package)
     monkeypatch.setitem(sys.modules, "google.colab.userdata", userdata)

@@ -21,7 +21,8 @@ def lines(text: str) -> list[LogLine]:
 
 
 def key_error() -> None:
-    {}["x"]
+    empty: dict[str, object] = {}
+    empty["x"]
 
 
 def caused() -> None:
@@ -65,7 +66,7 @@ def test_frames_have_their_sources_and_no_markers() -> None:
     """The frame that raised is the last one, with its line of code."""
     (found,) = tracebacks(lines(printed(key_error)))
     last = found.chain[0].frames[-1]
-    assert ("key_error", '{}["x"]') == (last.function, last.source)
+    assert ("key_error", 'empty["x"]') == (last.function, last.source)
     assert __file__ == last.file
 
 

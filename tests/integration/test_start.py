@@ -231,7 +231,12 @@ def impostor(project: Path, free_port: int) -> Iterator[None]:
             if over.wait(0.01):
                 return
         with http.server.ThreadingHTTPServer(("127.0.0.1", free_port), _Impostor) as server:
-            threading.Thread(target=lambda: (over.wait(), server.shutdown())).start()
+
+            def shut_down() -> None:
+                over.wait()
+                server.shutdown()
+
+            threading.Thread(target=shut_down).start()
             server.serve_forever(poll_interval=0.05)
 
     thread = threading.Thread(target=take)

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -34,7 +35,7 @@ def bench() -> Bench:
 def make_config(tmp_path: Path) -> Callable[..., StartConfig]:
     """Make a configuration; `url` is that of its database."""
 
-    def make(url: str | None = None, *, hidden: str | None = None, **settings: object) -> StartConfig:
+    def make(url: str | None = None, *, hidden: str | None = None, **settings: Any) -> StartConfig:
         database = None if url is None else Database(url, "[env]", hidden)
         target = Target("app", "app.main:app")
         return StartConfig(target, str(tmp_path), "/usr/bin/python3", database=database, **settings)

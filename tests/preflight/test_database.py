@@ -286,7 +286,7 @@ def port_open(port: int) -> None:
 
 
 @contextlib.contextmanager
-def listening(answer: Callable[[socket.socket], None]) -> Iterator[int]:
+def listening(answer: Callable[[socket.socket], object]) -> Iterator[int]:
     """Listen on a port of our own and treat every connection with a function."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         done = threading.Event()

@@ -41,7 +41,8 @@ def hold() -> Iterator[object]:
 @pytest.fixture
 def check(bench, make_config):
     def run(port: int | None, host: str = "127.0.0.1", **settings: object) -> CheckResult:
-        return bench.run(PortCheck(), make_config(port=port, host=host, **settings))
+        result: CheckResult = bench.run(PortCheck(), make_config(port=port, host=host, **settings))
+        return result
 
     return run
 

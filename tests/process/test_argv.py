@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Literal
 
 import pytest
 
@@ -8,6 +9,8 @@ from masuka_magic.config.model import ConfigError, StartConfig, Target
 from masuka_magic.process.argv import BOOTSTRAP, build_argv
 
 APP = StartConfig(Target("app", "app.main:app"), cwd="/srv", python="/py")
+Server = Literal["uvicorn", "hypercorn", "gunicorn"]
+SERVERS: tuple[Server, ...] = ("uvicorn", "hypercorn", "gunicorn")
 FACTORY = replace(APP, target=Target("app", "app.main:create_app"), factory=True)
 
 
@@ -31,7 +34,7 @@ def test_a_factory_is_named_as_each_server_wants_it() -> None:
         head + "uvicorn app.main:create_app --factory --host 127.0.0.1 --port 8000",
         head + "hypercorn app.main:create_app() --bind 127.0.0.1:8000",
         head + "gunicorn app.main:create_app() --bind 127.0.0.1:8000",
-    ] == [words(replace(FACTORY, server=server)) for server in ("uvicorn", "hypercorn", "gunicorn")]
+    ] == [words(replace(FACTORY, server=server)) for server in SERVERS]
 
 
 def test_gunicorn_gets_a_worker_unless_the_user_chose_one() -> None:
@@ -44,7 +47,7 @@ def test_gunicorn_gets_a_worker_unless_the_user_chose_one() -> None:
 
 @pytest.mark.parametrize("server", ["hypercorn", "gunicorn"])
 @pytest.mark.parametrize("host", ["::1", "[::1]"])
-def test_ipv6_is_bracketed_in_a_bind(server: str, host: str) -> None:
+def test_ipv6_is_bracketed_in_a_bind(server: Server, host: str) -> None:
     """HOST:PORT needs brackets around an address with colons."""
     assert words(replace(APP, server=server, host=host)).endswith("--bind [::1]:8000")
 
@@ -101,7 +104,7 @@ def test_an_address_that_agrees_is_not_given_twice(args: tuple[str, ...]) -> Non
     ],
 )
 @pytest.mark.parametrize("server", ["hypercorn", "gunicorn"])
-def test_a_bind_that_agrees_is_not_given_twice(server: str, args: tuple[str, ...]) -> None:
+def test_a_bind_that_agrees_is_not_given_twice(server: Server, args: tuple[str, ...]) -> None:
     """A second bind to one address would be refused by the server; further addresses are the user's matter."""
     argv = build_argv(replace(APP, server=server, args=args), 8000)
     assert argv[argv.index(server) + 2 :] == tuple(

@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import re
 import stat
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -36,7 +37,7 @@ def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Let the temporary folder be one of this test's own."""
     path = tmp_path / "tmp"
     path.mkdir()
-    monkeypatch.setattr(folders.tempfile, "gettempdir", lambda: str(path))
+    monkeypatch.setattr(tempfile, "gettempdir", lambda: str(path))
     return path / f"masuka_magic-{os.geteuid()}"
 
 
@@ -146,7 +147,7 @@ def test_a_foreign_folder_is_refused(private_state: Path, monkeypatch: pytest.Mo
     """A folder of another user is not used, and nothing is proposed that would delete it."""
     home = private_state / "masuka_magic"
     home.mkdir(mode=0o700)
-    monkeypatch.setattr(folders.os, "geteuid", lambda: home.stat().st_uid + 1)
+    monkeypatch.setattr(os, "geteuid", lambda: home.stat().st_uid + 1)
     with pytest.raises(FolderError, match=r"belongs to user \d+, not to \d+: %env XDG_STATE_HOME="):
         check_private(home)
 

@@ -38,9 +38,12 @@ def test_a_name_with_blanks_and_brackets_shifts_no_field(command: str) -> None:
 def test_a_process_whose_first_thread_ended_is_alive() -> None:
     """State Z with a second thread is a process that runs on."""
     running = FIELDS.replace("R 7", "Z 7").replace("20 0 1 0", "20 0 2 0")
-    assert [True, False] == [
-        parse_stat(f"42 (x) {fields}".encode()).dead for fields in (FIELDS.replace("R 7", "Z 7"), running)
-    ]
+    zombie, process = (
+        parse_stat(f"42 (x) {fields}".encode()) for fields in (FIELDS.replace("R 7", "Z 7"), running)
+    )
+    assert zombie is not None
+    assert process is not None
+    assert (True, False) == (zombie.dead, process.dead)
 
 
 def test_a_real_process_with_an_odd_name(tmp_path) -> None:

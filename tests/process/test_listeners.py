@@ -45,7 +45,7 @@ def test_the_kernels_table_is_read(table, port, rows) -> None:
 
 
 @pytest.fixture(params=["the kernel's tables", "psutil"])
-def way(request, monkeypatch) -> str:
+def way(request, monkeypatch):
     """Both ways of looking, where the machine has both."""
     if request.param == "psutil":
         monkeypatch.setattr(room, "_has_tables", lambda: False)

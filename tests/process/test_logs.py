@@ -322,12 +322,12 @@ def followed(log: LogFile) -> Iterator[Callable[..., tuple[list[str], Callable[[
     """Follow the log in a thread; returns the lines so far, and what ends it and waits."""
     ends: list[Callable[[], None]] = []
 
-    def follow(**options: object) -> tuple[list[str], Callable[[], None]]:
+    def follow(start: int | None = None) -> tuple[list[str], Callable[[], None]]:
         lines: list[str] = []
         stop = threading.Event()
 
         def read() -> None:
-            for line in log.follow(stop, **options):
+            for line in log.follow(stop, start=start):
                 lines.append(line)  # noqa: PERF402 - one by one, as they come
 
         thread = threading.Thread(target=read)

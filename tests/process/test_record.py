@@ -74,7 +74,7 @@ def test_a_disk_that_takes_no_record_keeps_the_old_one(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(records.os, "fchmod", full)
+    monkeypatch.setattr(os, "fchmod", full)
     with pytest.raises(OSError, match="No space left"):
         write_record(run.path, replace(RECORD, service="other"), str)
     assert RECORD == read_record(run.path).record
@@ -113,7 +113,7 @@ def test_a_foreign_record_is_refused(run: RunFolder, monkeypatch: pytest.MonkeyP
     """A file of another user in our folder is not read."""
     write_record(run.path, RECORD, str)
     monkeypatch.setattr(records, "check_private", lambda _: None)
-    monkeypatch.setattr(records.os, "geteuid", lambda: run.record.stat().st_uid + 1)
+    monkeypatch.setattr(os, "geteuid", lambda: run.record.stat().st_uid + 1)
     assert "record.json belongs to user" in refused(run)
 
 

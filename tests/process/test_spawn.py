@@ -4,10 +4,12 @@ import errno
 import os
 import signal
 import stat
+import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -81,8 +83,8 @@ def test_the_notebooks_plotting_stays_in_the_notebook(
 # -- the process ---------------------------------------------------------------------------------------
 
 
-def python(run: RunFolder, code: str, **options: object):
-    return spawn([sys.executable, "-c", code], {**os.environ, "MASUKA_RUN": run.run}, "/", run, **options)
+def python(run: RunFolder, code: str) -> subprocess.Popen[bytes]:
+    return spawn([sys.executable, "-c", code], {**os.environ, "MASUKA_RUN": run.run}, "/", run)
 
 
 def test_a_child_has_its_own_session_files_and_nothing_to_read(run: RunFolder) -> None:
@@ -274,7 +276,7 @@ def test_output_of_a_launch_lands_in_the_run(run: RunFolder, tmp_path: Path) -> 
 # -- gunicorn's worker ---------------------------------------------------------------------------------
 
 
-def gunicorn(tmp_path: Path, source: str, **options: object) -> StartConfig:
+def gunicorn(tmp_path: Path, source: str, **options: Any) -> StartConfig:
     (tmp_path / "main.py").write_text(source)
     config = replace(CONFIG, target=Target("app", "main:app"), server="gunicorn", cwd=str(tmp_path))
     return replace(config, **options)

@@ -6,7 +6,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -144,7 +143,13 @@ def test_a_stopped_process_is_continued_so_that_it_can_obey(family, wait_until) 
     """TERM waits in a process that SIGSTOP has stopped: it is continued, and ends by its own handler."""
     run = family("signal.signal(signal.SIGTERM, lambda *_: os._exit(7))\n" + STAY)
     os.kill(run.leader.pid, signal.SIGSTOP)
-    wait_until(lambda: look_again(run.leader).stopped, what="the stop")
+
+    def stopped() -> bool:
+        facts = look_again(run.leader)
+        assert facts is not None
+        return facts.stopped
+
+    wait_until(stopped, what="the stop")
     result = run.stop()
     assert (True, ()) == (result.stopped, result.killed)
     assert run.process.returncode == 7
@@ -246,7 +251,7 @@ def test_what_may_not_be_signalled_is_named(family, monkeypatch: pytest.MonkeyPa
     def refuse(_descriptor: int, _number: int) -> None:
         raise PermissionError
 
-    monkeypatch.setattr(stopping.signal, "pidfd_send_signal", refuse)
+    monkeypatch.setattr(signal, "pidfd_send_signal", refuse)
     run = family(STAY)
     result = run.stop(grace_s=0.1)
     assert (False, (), ((run.leader.pid, "we may not send it SIGKILL"),)) == (
@@ -256,7 +261,7 @@ def test_what_may_not_be_signalled_is_named(family, monkeypatch: pytest.MonkeyPa
     )
 
 
-def test_no_descriptor_is_left_open(family: Callable) -> None:
+def test_no_descriptor_is_left_open(family) -> None:
     """A stop closes every pidfd that it opened."""
     run = family("for _ in range(5):\n    if os.fork() == 0:\n        wait()\n" + STAY)
     before = len(list(OWN_FILES.iterdir()))
