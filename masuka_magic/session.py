@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
     from masuka_magic.backend import Backend
     from masuka_magic.config.model import StartConfig, StartOptions
-    from masuka_magic.preflight.check import Check
 
 _MISSING = object()
 
@@ -86,13 +85,13 @@ class Session:
             running.settle()
         if running is None:
             notes += stop_left_over(config=config)
-        backend = self._begin(config, notes, _checks())
+        backend = self._begin(config, notes)
         backend.sources = sources
         return self._wait(backend, options, view)
 
     def check(self, config: StartConfig, view: View) -> State:
         """Run the checks alone; nothing is started and nothing is kept."""
-        backend = self._begin(config, [], _checks(), only_check=True)
+        backend = self._begin(config, [], only_check=True)
         for state in backend.states(view.tick_s):
             view.update(state)
             if state.phase in OVER:
@@ -111,11 +110,10 @@ class Session:
 
     # -- inside ----------------------------------------------------------------------------------------
 
-    def _begin(
-        self, config: StartConfig, notes: list[str], checks: tuple[Check, ...], *, only_check: bool = False
-    ) -> Backend:
+    def _begin(self, config: StartConfig, notes: list[str], *, only_check: bool = False) -> Backend:
         from masuka_magic.backend import Backend
         from masuka_magic.board import Board
+        from masuka_magic.preflight.choice import checks_for
         from masuka_magic.run import Run
         from masuka_magic.supervisor import Supervisor
 
@@ -139,7 +137,7 @@ class Session:
             config,
             run,
             board,
-            checks=checks,
+            checks=checks_for(config),
             environ=dict(os.environ),
             on_spawn=spawned,
             only_check=only_check,
@@ -200,13 +198,6 @@ class Session:
             for name in ("masuka", "backend_process")
             if name in self.namespace and self.namespace[name] is not self._given.get(name, _MISSING)
         )
-
-
-def _checks() -> tuple[Check, ...]:
-    from masuka_magic.preflight.database import DatabaseCheck
-    from masuka_magic.preflight.port import PortCheck
-
-    return (DatabaseCheck(), PortCheck())
 
 
 def _show(backend: Backend, view: View, settled: Callable[[State], bool]) -> State:

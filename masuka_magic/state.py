@@ -156,7 +156,10 @@ def _learn(state: State, event: Event) -> State:  # noqa: PLR0911, PLR0912, C901
             return _set(state, check, text=text)
         case CheckFinished(at, check, status, text, seconds, layers):
             checked = _set(state, check, status=status, text=text, seconds=seconds, layers=layers)
-            return replace(checked, preflight_s=at - _begin(state, at))
+            # What only advises may finish after the spawn, which did not wait for it.
+            return (
+                checked if state.phase != "checking" else replace(checked, preflight_s=at - _begin(state, at))
+            )
         case PortChosen(_, port, url):
             return replace(state, port=port, url=url)
         case Refused(_, findings):

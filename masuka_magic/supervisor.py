@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from masuka_magic.board import Board
     from masuka_magic.config.model import StartConfig
-    from masuka_magic.preflight.check import Check, CheckResult, Verdict
+    from masuka_magic.preflight.check import Check, CheckResult, Checks, Verdict
     from masuka_magic.run import Run
     from masuka_magic.state import State
 
@@ -45,7 +45,7 @@ class Supervisor:
         run: Run,
         board: Board,
         *,
-        checks: tuple[Check, ...],
+        checks: Checks,
         environ: Mapping[str, str],
         on_spawn: Callable[[subprocess.Popen[bytes]], None],
         only_check: bool = False,
@@ -109,31 +109,36 @@ class Supervisor:
 
     def _check(self) -> bool:
         """Run the checks; say whether there is something to spawn."""
-        stages = (*(check.name for check in self._checks), *self._way())
+        stages = (*self._checks.names, *self._way())
         self._publish(events.Begun(time.monotonic(), stages, self.run.usual_ready_s()))
         for note in self.run.notes:
             self._publish(events.Noted(time.monotonic(), note))
         self._publish(events.PortChosen(time.monotonic(), self.run.port, self.run.url))
-        results = self._run_checks()
+        advisory = threading.Thread(
+            target=self._run_checks, args=(self._checks.advisory,), name="masuka-advisory", daemon=True
+        )
+        advisory.start()
+        results = self._run_checks(self._checks.needed)
         failed = [result.finding for result in results if result.verdict == "fail" and result.finding]
         if self._cancelled.is_set():
             self._end_unstarted(self._stop_text or "stopped")
         elif failed:
             self._publish(events.Refused(time.monotonic(), self._witness.masked(failed)))
         elif self._only_check:
+            advisory.join()
             self._end_unstarted("checked")
         else:
             return True
         return False
 
-    def _run_checks(self) -> list[CheckResult]:
+    def _run_checks(self, checks: tuple[Check, ...]) -> list[CheckResult]:
         from masuka_magic.preflight.check import CheckContext
         from masuka_magic.preflight.runner import run_checks
 
         config = replace(self.config, port=self.run.port)
         seen = {**self._environ, **config.env}
         results = run_checks(
-            self._checks,
+            checks,
             lambda progress: CheckContext(config, progress, self._cancelled, seen, str(self.run.path)),
             _CheckObserver(self._publish, self.run.mask),
         )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     import threading
@@ -55,6 +55,17 @@ class CheckContext:
     cancelled: threading.Event
     environ: Mapping[str, str] = field(default_factory=dict)
     run_folder: str = "/tmp"  # noqa: S108 - a place to measure when no run is meant
+
+
+class Checks(NamedTuple):
+    """What is looked at before a start. Only `needed` can prevent it; the spawn does not wait for `advisory`."""
+
+    needed: tuple[Check, ...]
+    advisory: tuple[Check, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(check.name for check in (*self.needed, *self.advisory))
 
 
 class Check(Protocol):
