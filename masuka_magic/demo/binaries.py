@@ -14,6 +14,8 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
+_DEBIANS = Path("/usr/lib/postgresql")
+
 
 class PostgresNotFoundError(RuntimeError):
     """No PostgreSQL programs were found."""
@@ -88,7 +90,7 @@ def _candidates() -> list[Path]:
     on_path = shutil.which("initdb")
     if on_path is not None:
         folders.append(Path(on_path).resolve().parent)
-    folders += sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
+    folders += sorted(_DEBIANS.glob("*/bin"), reverse=True)
     return folders
 
 
