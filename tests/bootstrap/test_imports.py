@@ -6,7 +6,6 @@ import _bisect
 import os
 import signal
 import sysconfig
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -26,6 +25,7 @@ APP = {"app/__init__.py": "", "app/main.py": "def app(): pass\n"}
 
 
 def failure(child) -> ImportFailed:
+    report: ImportFailed
     (report,) = child.all(ImportFailed)
     return report
 
@@ -190,6 +190,7 @@ def test_syntax_error_has_its_place(serve):
     )
     error = only(failure(child).chain)
     assert ("SyntaxError", "invalid syntax") == (error.type, error.message)
+    assert error.syntax is not None
     assert (str(child.cwd / "app/models.py"), 2) == (error.syntax.file, error.syntax.line)
     assert ("def broken(:\n", 12) == (error.syntax.text, error.syntax.offset)
 
@@ -272,7 +273,7 @@ def test_exit_at_import_is_a_failure_and_no_crash(serve):
     assert (1, "no setting\n") == (child.process.returncode, child.stderr)
 
 
-def test_slot_names_the_package_that_hangs(launch, project, wait_until: Callable[..., object]):
+def test_slot_names_the_package_that_hangs(launch, project, wait_until):
     """After 200 quick modules the slot says which package it is that does not come back, and the stacks show where."""
     files = {
         "app/__init__.py": "",

@@ -22,6 +22,7 @@ from masuka_magic.process.reports import (
 
 BASE = {"v": 1, "at": 1.5, "pid": 2, "ppid": 1}
 MISSING = {**BASE, "kind": "import-missing", "module": "app"}
+FRAME = {"file": "a.py", "line": 1, "function": "f", "source": "x"}
 ERROR = {
     "type": "OSError",
     "module": "builtins",
@@ -33,7 +34,7 @@ ERROR = {
     "errno": 2,
     "filename": "/x",
     "link": None,
-    "frames": [{"file": "a.py", "line": 1, "function": "f", "source": "x"}],
+    "frames": [FRAME],
     "exceptions": [],
 }
 CRASHED = {**BASE, "kind": "crashed", "exception": {"chain": [ERROR]}}
@@ -95,7 +96,7 @@ def error(**fields: object) -> dict[str, object]:
         line(error(link=[])),
         line(error(link="other")),
         line(error(frames=[{"file": "a.py", "line": "1", "function": "f", "source": ""}])),
-        line(error(frames=[ERROR["frames"][0]] * 101)),
+        line(error(frames=[FRAME] * 101)),
         line(error(notes=[1])),
         line(error(exceptions=[{"chain": 1}])),
     ],
