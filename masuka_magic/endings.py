@@ -5,6 +5,7 @@ Pure: errors and results come in as values.
 
 from __future__ import annotations
 
+import errno
 import traceback
 from typing import TYPE_CHECKING
 
@@ -55,12 +56,14 @@ def not_spawned(error: Exception) -> Finding:
     return Finding("unknown", f"the backend could not be started: {error}")
 
 
-def no_folder(error: OSError | FolderError) -> Finding:
+def no_folder(error: Exception) -> Finding:
     """Make the finding of a run that has no folder to write its logs to."""
     if isinstance(error, FolderError):
         remedy = Remedy("put the folder right", error.command)
         return Finding("permission", f"{error.path} {error.reason}", str(error.path), remedies=(remedy,))
-    return Finding("unknown", f"no folder could be made for the logs: {error}", error.filename)
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return Finding("disk-full", f"no folder could be made for the logs: {error}", error.filename)
+    return Finding("unknown", f"no folder could be made for the logs: {error}")
 
 
 def own_fault(error: Exception) -> Finding:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 #: Source files beyond this number are not looked at: listing must stay far below the time of a start.
 MOST_FILES = 5_000
+#: Nor folders: a data set may have a hundred thousand of them.
+MOST_FOLDERS = 2_000
 #: Folders that hold no source of the user's own.
 NOT_SOURCES = frozenset({"node_modules", "__pycache__", "site-packages", "venv", "env", "build", "dist"})
 _UNCOMPARED = frozenset({"raw", "secrets", "config_file"})
@@ -74,13 +76,17 @@ def changed_sources(
 def snapshot(folder: str) -> Sources:
     """List the Python files and .env below `folder`: relative path to time of change (ns) and size (bytes)."""
     found: Sources = {}
-    for path, folders, names in os.walk(folder):
+    for count, (path, folders, names) in enumerate(os.walk(folder)):
+        if count >= MOST_FOLDERS:
+            break
         folders[:] = [
             name
             for name in folders
             if not name.startswith(".")
             and name not in NOT_SOURCES
             and not os.path.exists(os.path.join(path, name, "pyvenv.cfg"))  # noqa: PTH118, PTH110 - 5,000 paths
+            # What is mounted there (Google Drive) may take seconds to list, and is data.
+            and not os.path.ismount(os.path.join(path, name))  # noqa: PTH118 - as above
         ]
         for name in names:
             if name.endswith(".py") or name == ".env":

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from masuka_magic.outcome import Outcome, StartFailed, StartInterrupted
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from masuka_magic.backend import Backend
     from masuka_magic.config.model import StartConfig, StartOptions
+    from masuka_magic.reuse import Decision
 
 _MISSING = object()
 
@@ -56,46 +58,24 @@ class Session:
 
         Raises StartFailed when it does not become ready, StartInterrupted after an interrupt stopped it.
         """
-        from masuka_magic.reuse import changed_sources, decide, snapshot
-        from masuka_magic.run import stop_left_over
-
-        notes: list[str] = []
         running = self.backends.get(config.name)
-        sources = snapshot(config.cwd)
-        if running is not None and not running.over:
-            decision = decide(
-                running.config,
-                config,
-                phase=running.state,
-                changed_sources=changed_sources(running.sources, sources),
-                restart=options.restart,
-                reuse=options.reuse,
-            )
-            if decision.reuse:
-                from dataclasses import replace
-
-                shown = replace(running.snapshot, notes=(*running.snapshot.notes, decision.text))
-                view.update(shown)
-                view.finish(shown)
-                self._offer_all(running)
-                return running
-            notes.append(decision.text)
-            running.stop()
-        elif running is not None:
-            running.settle()
-        if running is None:
-            notes += stop_left_over(config=config)
-        backend = self._begin(config, notes)
-        backend.sources = sources
+        try:
+            decision = self._decide(running, config, options)
+            if running is not None and decision is not None and decision.reuse:
+                return self._show_again(running, decision.text, view)
+            backend = self._begin(config, self._make_room(running, config, decision))
+        except KeyboardInterrupt:
+            raise self._interrupted_early(running, config) from None
         return self._wait(backend, options, view)
 
     def check(self, config: StartConfig, view: View) -> State:
-        """Run the checks alone; nothing is started and nothing is kept."""
+        """Run the checks alone; nothing is started and nothing is kept. An interrupt ends them."""
         backend = self._begin(config, [], only_check=True)
-        for state in backend.states(view.tick_s):
-            view.update(state)
-            if state.phase in OVER:
-                break
+        try:
+            state = _show(backend, view, _is_over)
+        except KeyboardInterrupt:
+            backend.ask_stop("interrupted")
+            raise
         view.finish(state)
         backend.settle()
         return state
@@ -110,23 +90,64 @@ class Session:
 
     # -- inside ----------------------------------------------------------------------------------------
 
+    def _decide(self, running: Backend | None, config: StartConfig, options: StartOptions) -> Decision | None:
+        """Decide about the backend of that name that runs; None when none does."""
+        if running is None or running.over:
+            return None
+        from masuka_magic.reuse import changed_sources, decide, snapshot
+
+        return decide(
+            running.config,
+            config,
+            phase=running.state,
+            changed_sources=changed_sources(running.sources, snapshot(config.cwd)),
+            restart=options.restart,
+            reuse=options.reuse,
+        )
+
+    def _show_again(self, running: Backend, text: str, view: View) -> Backend:
+        shown = replace(running.snapshot, notes=(*running.snapshot.notes, text))
+        view.update(shown)
+        view.finish(shown)
+        self._offer_all(running)
+        return running
+
+    def _make_room(
+        self, running: Backend | None, config: StartConfig, decision: Decision | None
+    ) -> list[str]:
+        """End what ran under this name, here or left by an earlier kernel; returns what to tell of it."""
+        if running is not None:
+            running.stop()
+            return [] if decision is None else [decision.text]
+        from masuka_magic.run import stop_left_over
+
+        return stop_left_over(config=config)
+
+    def _interrupted_early(self, running: Backend | None, config: StartConfig) -> StartInterrupted:
+        """Answer an interrupt before the waiting: whatever has just begun is stopped."""
+        begun = self.backends.get(config.name)
+        if begun is not None and begun is not running:
+            begun.stop()
+            state = begun.snapshot
+        else:
+            state = replace(_new_state(config), phase="stopped", text="nothing was started")
+        return StartInterrupted(Outcome("interrupted", state), f"interrupted: {state.text}")
+
     def _begin(self, config: StartConfig, notes: list[str], *, only_check: bool = False) -> Backend:
         from masuka_magic.backend import Backend
         from masuka_magic.board import Board
         from masuka_magic.preflight.choice import checks_for
+        from masuka_magic.process.folder import FolderError
+        from masuka_magic.reuse import snapshot
         from masuka_magic.run import Run
         from masuka_magic.supervisor import Supervisor
 
-        run = Run.create(config, os.environ, notes)
-        board = Board(
-            State(
-                service=config.name,
-                target=config.target.value,
-                host=config.host,
-                port=config.port,
-                health_path=config.health.path,
-            )
-        )
+        sources = {} if only_check else snapshot(config.cwd)
+        try:
+            run = Run.create(config, os.environ, notes)
+        except (FolderError, OSError) as error:
+            raise _without_folder(config, error) from error
+        board = Board(_new_state(config))
         held: list[Backend] = []
 
         def spawned(process: subprocess.Popen[bytes]) -> None:
@@ -143,6 +164,7 @@ class Session:
             only_check=only_check,
         )
         backend = Backend(config, supervisor, board, self)
+        backend.sources = sources
         held.append(backend)
         if not only_check:
             self.backends.pop(config.name, None)  # so that the latest stands last
@@ -198,6 +220,26 @@ class Session:
             for name in ("masuka", "backend_process")
             if name in self.namespace and self.namespace[name] is not self._given.get(name, _MISSING)
         )
+
+
+def _new_state(config: StartConfig) -> State:
+    return State(
+        service=config.name,
+        target=config.target.value,
+        host=config.host,
+        port=config.port,
+        health_path=config.health.path,
+    )
+
+
+def _without_folder(config: StartConfig, error: Exception) -> StartFailed:
+    """Fail a start that has no place for its logs: nothing is started blind."""
+    from masuka_magic.endings import no_folder
+    from masuka_magic.panel.text import render_failure
+
+    state = replace(_new_state(config), phase="failed", findings=(no_folder(error),))
+    lines = render_failure(state.findings, state, short=False)
+    return StartFailed(Outcome("failed", state), tuple(lines))
 
 
 def _show(backend: Backend, view: View, settled: Callable[[State], bool]) -> State:

@@ -334,3 +334,21 @@ def test_a_second_start_reuses_and_a_changed_one_restarts(start: Start) -> None:
     assert changed.pid != first.pid
     assert changed.snapshot.notes == ("restarted: main.py changed since the start",)
     assert first.over
+
+
+def test_a_state_folder_that_others_may_write_starts_nothing(start: Start, private_state: Path) -> None:
+    """Logs and records go where nobody else can put or change anything, or nothing is started."""
+    home = private_state / "masuka_magic"
+    home.mkdir()
+    home.chmod(0o777)
+    finding = failed(start, HEALTHY).findings[0]
+    assert (finding.code, finding.culprit) == ("permission", str(home))
+    assert finding.remedies[0].command == f"chmod 700 {home}"
+
+
+def test_only_the_last_ten_runs_are_kept(start: Start) -> None:
+    """The logs of earlier runs are there to read, and do not grow without end."""
+    for _ in range(12):
+        failed(start, "raise SystemExit(1)\n")
+    backend = start(HEALTHY)
+    assert len(list(backend.run_folder.parent.iterdir())) == 10
