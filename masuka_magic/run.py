@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import socket
 import statistics
 import time
 from dataclasses import dataclass, replace
@@ -62,6 +63,7 @@ class Run:
         self.stderr = LogFile(folder.stderr)
         self.reports = ReportReader(folder.path)
         self.wake_fd: int | None = None
+        self._probe_host = probe_host(config.host)
         self._redactor = Redactor(config.secrets)
         self._started_at = datetime.now(UTC).isoformat(timespec="seconds")
         self._pidfd: int | None = None
@@ -88,14 +90,10 @@ class Run:
         return self.folder.path
 
     @property
-    def probe_host(self) -> str:
-        """The numeric address at which the backend is asked; the wildcards are asked at their loopback."""
-        return {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(self.config.host, self.config.host)  # noqa: S104
-
-    @property
     def url(self) -> str:
-        host = f"[{self.probe_host}]" if ":" in self.probe_host else self.probe_host
-        return f"http://{host}:{self.port}"
+        """The address at which the backend is asked: numeric, so that no name has to be looked up again."""
+        host = self._probe_host
+        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
 
     # -- text that may be shown ------------------------------------------------------------------------
 
@@ -257,6 +255,23 @@ class Run:
             if descriptor is not None:
                 os.close(descriptor)
         self._pidfd = self.wake_fd = None
+
+
+def probe_host(host: str) -> str:
+    """Return the numeric address to ask for a host: the loopback for a wildcard, else the name's own address.
+
+    IPv4 first: of a name with both, such as localhost, some servers bind the IPv4 address alone (gunicorn,
+    hypercorn), and those that bind both answer there too.
+    """
+    if host in {"0.0.0.0", ""}:  # noqa: S104 - compared, not bound
+        return "127.0.0.1"
+    if host == "::":
+        return "::1"
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except OSError:
+        return host  # the port check says that there is no such host
+    return str(min(found, key=lambda entry: entry[0] != socket.AF_INET)[4][0])
 
 
 def left_over(environ: Mapping[str, str]) -> list[tuple[Record, RunFolder]]:
