@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Literal
 
 from masuka_magic.diagnosis.masking import masked
 from masuka_magic.events import IMPORT, READY, SERVER
-from masuka_magic.quantities import duration
+from masuka_magic.panel.bar import Bar, bar
+from masuka_magic.quantities import duration, size
 
 if TYPE_CHECKING:
-    from masuka_magic.diagnosis.findings import Finding
-    from masuka_magic.events import Phase, StageStatus
+    from masuka_magic.diagnosis.findings import EvidenceLine, Finding
+    from masuka_magic.events import Layer, Phase, StageStatus
     from masuka_magic.state import Stage, State
 
 Word = Literal["ok", "run", "wait", "FAIL", "warn", "skip"]
@@ -40,12 +41,16 @@ _LATE = 1.5
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One stage. `duration` is empty while there is none; `final`: nothing of the row will change."""
+    """One stage. `duration` is empty while there is none; `final`: nothing of the row will change.
+
+    `layers` are those of a check, each with its own verdict.
+    """
 
     word: Word
     name: str
     text: str
     duration: str
+    layers: tuple[Row, ...] = ()
 
     @property
     def final(self) -> bool:
@@ -54,7 +59,12 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class PanelModel:
-    """All sentences, in the order in which they are shown. Empty ones are not shown."""
+    """All sentences, in the order in which they are shown. Empty ones are not shown.
+
+    `headline` and `waiting` are whole lines; `title`, `subject`, `awaited`, `usual` and `elapsed` say the same
+    in pieces, for a view that sets them apart. `url` is where it answers, None before that is known. `use` is
+    what the running backend takes.
+    """
 
     phase: Phase
     headline: str
@@ -64,10 +74,20 @@ class PanelModel:
     findings: tuple[Finding, ...]
     notes: tuple[str, ...]
     log_tail: tuple[str, ...]
+    title: str
+    subject: str
+    awaited: str
+    usual: str
+    elapsed: str
+    use: str
+    url: str | None
+    bar: Bar
 
 
 def model(state: State, now: float, redact: Callable[[str], str]) -> PanelModel:
     """Word one state. `now` is of the monotonic clock that the state's own times are of."""
+    title, subject = _title(state)
+    awaited, elapsed, usual = _waiting_parts(state, now)
     return PanelModel(
         phase=state.phase,
         headline=redact(_headline(state)),
@@ -77,12 +97,41 @@ def model(state: State, now: float, redact: Callable[[str], str]) -> PanelModel:
         findings=masked(state.findings, redact),
         notes=tuple(redact(note) for note in state.notes),
         log_tail=tuple(redact(line[: 2 * _LOG_LINE_LONGEST])[:_LOG_LINE_LONGEST] for line in state.log_tail),
+        title=redact(title),
+        subject=redact(subject),
+        awaited=redact(awaited),
+        usual=usual,
+        elapsed=elapsed,
+        use=_use(state),
+        url=state.url,
+        bar=bar(state, now),
     )
 
 
 def _headline(state: State) -> str:
     service = "masuka" if state.service == "backend" else f"masuka {state.service}"
     return f"{service}  {state.target} on {address(state)}"
+
+
+def _title(state: State) -> tuple[str, str]:
+    """Say in a word or two what has come of what: `Starting`, `app.main:app on 127.0.0.1:8000`."""
+    place = f"{state.target} on {address(state)}"
+    subject = place if state.service == "backend" else f"{state.service}: {place}"
+    answer = state.answer
+    named = "" if answer is None else " ".join(part for part in (answer.name, answer.version) if part)
+    match state.phase:
+        case "ready":
+            return named or state.target, "is ready"
+        case "unhealthy":
+            return named or state.target, "is no longer healthy"
+        case "exited":
+            return named or state.target, "has ended"
+        case "failed":
+            return ("Not started" if state.pid is None else "Did not come up"), subject
+        case "stopped" if state.spawned is None:
+            return "Nothing was started", subject
+    words = {"new": "Checking", "checking": "Checking", "starting": "Starting", "stalled": "Not ready"}
+    return words.get(state.phase, state.phase.capitalize()), subject
 
 
 def address(state: State) -> str:
@@ -98,7 +147,13 @@ def _row(state: State, stage: Stage, now: float, redact: Callable[[str], str]) -
         time = duration(max(0.0, now - stage.began))
     else:
         time = ""
-    return Row(_WORDS[stage.status], stage.name, redact(_stage_text(state, stage)), time)
+    layers = tuple(_layer(layer, redact) for layer in stage.layers)
+    return Row(_WORDS[stage.status], stage.name, redact(_stage_text(state, stage)), time, layers)
+
+
+def _layer(layer: Layer, redact: Callable[[str], str]) -> Row:
+    time = "" if layer.status == "skip" else duration(layer.seconds)
+    return Row(_WORDS[layer.status], layer.name, redact(layer.text), time)
 
 
 def _stage_text(state: State, stage: Stage) -> str:
@@ -170,13 +225,31 @@ def _module(state: State) -> str:
 
 def _waiting(state: State, now: float) -> str:
     """Say what is waited for, for how long, and how long that usually takes."""
-    if state.phase not in {"checking", "starting"} or state.began is None:
+    awaited, elapsed, usual = _waiting_parts(state, now)
+    if not awaited:
         return ""
-    parts = [f"waiting for {_awaited(state)}  {duration(max(0.0, now - state.began))}"]
+    return (
+        ", ".join(part for part in (f"waiting for {awaited}  {elapsed}", usual) if part)
+        + "  interrupt to stop"
+    )
+
+
+def _waiting_parts(state: State, now: float) -> tuple[str, str, str]:
+    if state.phase not in {"checking", "starting"} or state.began is None:
+        return "", "", ""
+    elapsed_s = max(0.0, now - state.began)
+    usual = ""
     if state.usual_s is not None:
-        longer = now - state.began > _LATE * state.usual_s
-        parts.append(("late: " if longer else "") + f"usually {duration(state.usual_s)}")
-    return ", ".join(parts) + "  interrupt to stop"
+        late = "late: " if elapsed_s > _LATE * state.usual_s else ""
+        usual = f"{late}usually {duration(state.usual_s)}"
+    return _awaited(state), duration(elapsed_s), usual
+
+
+def _use(state: State) -> str:
+    """Say what the starting backend takes of the machine, as of the last sample."""
+    if state.phase != "starting" or not state.rss:
+        return ""
+    return f"memory {size(state.rss)}  cpu {state.cpu:.0%}"
 
 
 def _awaited(state: State) -> str:
@@ -191,7 +264,9 @@ def _awaited(state: State) -> str:
 def outcome_lines(state: State) -> tuple[str, ...]:  # noqa: PLR0911 - one phase a case
     """Say what the start has come to; not masked. Empty while that is open."""
     pid = () if state.pid is None else (f"pid {state.pid}",)
-    logs = "logs: %masuka_logs"
+    # The magics take the latest backend; one with a name of its own may not be the latest.
+    name = "" if state.service == "backend" else f" {state.service}"
+    logs = f"logs: %masuka_logs{name}"
     where = () if state.url is None else (state.url,)
     match state.phase:
         case "ready":
@@ -203,7 +278,7 @@ def outcome_lines(state: State) -> tuple[str, ...]:  # noqa: PLR0911 - one phase
             after = _after(state)
             return (
                 f"not ready{after}: {state.text}",
-                _joined("still running", *pid, logs, "stop it: %masuka_stop"),
+                _joined("still running", *pid, logs, f"stop it: %masuka_stop{name}"),
             )
         case "failed":
             if state.pid is None:
@@ -248,3 +323,12 @@ def ended(state: State) -> str:
         READY: " before it answered",
     }
     return how + where.get(bad or "", "") if state.phase == "failed" else how
+
+
+def is_code(line: EvidenceLine) -> bool:
+    """Tell a place in a file (or the caret below it) from a log and from what a check or an answer said."""
+    if line.source in {"stderr", "stdout"}:
+        return False
+    if not line.source or line.line_number is not None:
+        return True
+    return " " not in line.source and ("." in line.source or "/" in line.source)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from masuka_magic.panel.columns import columns, cut, harmless, pad, wrap
-from masuka_magic.panel.model import model, outcome_lines
+from masuka_magic.panel.model import is_code, model, outcome_lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -108,7 +108,7 @@ def finding_lines(
     fixes.
     """
     lines = _title(finding, width, ink)
-    shown = [line for line in finding.evidence if not short or _is_code(line)]
+    shown = [line for line in finding.evidence if not short or is_code(line)]
     lines += _evidence(shown, width, ink)
     if not short:
         for note in finding.notes:
@@ -199,15 +199,6 @@ def _title(finding: Finding, width: int, ink: Ink) -> list[str]:
     return painted
 
 
-def _is_code(line: EvidenceLine) -> bool:
-    """Tell a place in a file (or the caret below it) from a log and from what a check or an answer said."""
-    if line.source in {"stderr", "stdout"}:
-        return False
-    if not line.source or line.line_number is not None:
-        return True
-    return " " not in line.source and ("." in line.source or "/" in line.source)
-
-
 def _evidence(evidence: Sequence[EvidenceLine], width: int, ink: Ink) -> list[str]:
     places = [_place(line) for line in evidence]
     aligned = [columns(place) for place in places if columns(place) <= min(_LONGEST_PLACE, width // 2)]
@@ -215,7 +206,7 @@ def _evidence(evidence: Sequence[EvidenceLine], width: int, ink: Ink) -> list[st
     lines: list[str] = []
     room = max(width - len("  → ") - column, 1)
     for line, place in zip(evidence, places, strict=True):
-        code = _is_code(line)
+        code = is_code(line)
         first = " " if not line.source else "→" if code else "│"
         further = " " if code else "│"
         parts = wrap(harmless(line.text), room, most=1 if code else _MOST_LOG_LINES)
