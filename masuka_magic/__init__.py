@@ -52,6 +52,9 @@ def unload_ipython_extension(shell: InteractiveShell) -> None:
     for kind in shell.magics_manager.magics.values():
         for name in [name for name in kind if name.startswith("masuka_")]:
             del kind[name]
+    show = sys.modules.get("masuka_magic.show")
+    if show is not None:
+        show.leave_cells(shell)
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - each name has a type of its own, above

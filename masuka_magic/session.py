@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, MutableMapping
 
     from masuka_magic.backend import Backend
+    from masuka_magic.board import Board
     from masuka_magic.config.model import StartConfig, StartOptions
     from masuka_magic.reuse import Decision
 
@@ -30,6 +31,10 @@ class View(Protocol):
     def tick_s(self) -> float | None: ...
     def update(self, state: State) -> None: ...
     def finish(self, state: State) -> None: ...
+    def follow(self, board: Board) -> None:
+        """Show, if it can, what becomes of the start after the cell has ended; called after `finish`."""
+        ...
+
     def failure(self, state: State) -> list[str]:
         """Return what the cell's error text says beside, or instead of, this view."""
         ...
@@ -187,6 +192,8 @@ class Session:
                 backend.ask_stop("interrupted: stopping what was started (interrupt again to kill it now)")
                 settled = _is_over
         view.finish(state)
+        if state.phase not in OVER:
+            view.follow(backend.board)
         self._offer_all(backend)
         if interrupted:
             backend.settle()

@@ -18,6 +18,7 @@ from masuka_magic.panel.model import PanelModel, Row, model
 from masuka_magic.quantities import duration
 
 if TYPE_CHECKING:
+    from masuka_magic.board import Board
     from masuka_magic.state import Stage, State
 
 _REDRAW_S = 0.1
@@ -55,6 +56,9 @@ class TextView:
         self._explained = explained
         self._ink = rendering.Ink(colour=colour)
         self._findings = findings
+
+    def follow(self, board: Board) -> None:
+        """Show nothing: what was printed for a cell stays as it is."""
 
     def failure(self, state: State) -> list[str]:
         """Return the cell's error text for a start that failed."""

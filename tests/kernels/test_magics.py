@@ -40,12 +40,10 @@ def project(tmp_path):
 
 @pytest.fixture
 def cell(project, free_port):
-    """Give the text of a start cell."""
+    """Give a start cell that shows text; the panel has tests of its own (test_panel.py)."""
 
     def cell(app: str = "main:app", more: str = "") -> str:
-        text = (
-            f'%%masuka_start\napp = "{app}"\ncwd = "{project}"\nport = {free_port}\ndatabase = false\n{more}'
-        )
+        text = f'%%masuka_start --text\napp = "{app}"\ncwd = "{project}"\nport = {free_port}\ndatabase = false\n{more}'
         return text.strip() + "\n"
 
     return cell
@@ -182,7 +180,7 @@ def test_status_stop_and_restart(notebook, cell):
     assert (seen["state"], seen["answer"]["name"]) == ("ready", "Tried")
     assert notebook.run("%masuka_status").stdout.startswith("backend  ready  http://127.0.0.1:")
     again = notebook.run("%masuka_restart")
-    assert (again.status, "ready in" in again.stdout) == ("ok", True)
+    assert (again.status, "ready in" in again.displays[-1]["data"]["text/plain"]) == ("ok", True)
     assert int(notebook.run("print(masuka.pid)").stdout) != seen["pid"]
     assert notebook.run("%masuka_stop").stdout.startswith("backend: stopped in ")
     assert notebook.run("%masuka_stop").stdout == "backend was already stopped\n"
@@ -203,7 +201,7 @@ def test_a_rerun_reuses_and_a_changed_cell_restarts(notebook, cell):
 
 def test_no_wait_returns_at_the_spawn(notebook, cell):
     """The cell ends while the backend still imports; its state is there to ask."""
-    run = notebook.run(cell("hanging:app").replace("%%masuka_start", "%%masuka_start --no-wait"))
+    run = notebook.run(cell("hanging:app").replace("--text", "--text --no-wait"))
     assert run.status == "ok"
     assert notebook.run("print(masuka.state)").stdout == "starting\n"
 
@@ -236,9 +234,9 @@ def test_help_lists_the_keys(notebook):
 
 def test_the_line_and_python_start_the_same(notebook, project, free_port):
     """One line, or one call; both return when it is ready."""
-    line = f"%masuka_start main:app --cwd {project} --port {free_port} --database false"
+    line = f"%masuka_start main:app --text --cwd {project} --port {free_port} --database false"
     assert "ready in" in notebook.run(line).stdout
-    call = f"b = masuka_magic.start('main:app', cwd={str(project)!r}, port={free_port}, database=False)"
+    call = f"b = masuka_magic.start('main:app', cwd={str(project)!r}, port={free_port}, database=False, text=True)"
     assert "reused" in notebook.run(f"import masuka_magic\n{call}").stdout
     assert notebook.run("print(b is masuka)").stdout == "True\n"
 
