@@ -141,12 +141,19 @@ class Kernel:
 
     def run_all(self, cells: Sequence[str], timeout: float = RUN_TIMEOUT_S) -> list[CellRun]:
         """Queue all cells at once, as "Run all" does: those behind one that fails come back aborted."""
-        return self.results([self.send(cell) for cell in cells], timeout)
+        if len(cells) == 1:
+            return self.results([self.send(cells[0])], timeout)
+        # What is queued is aborted, what arrives later is not: all have to be there before the first one runs.
+        begin = self.cwd / f"begin-{uuid.uuid4().hex}"
+        gate = f"import os as _o, time as _t\nwhile not _o.path.exists({str(begin)!r}): _t.sleep(0.01)\n_t.sleep(0.2)"
+        ids = [self.send(gate, silent=True), *map(self.send, cells)]
+        begin.touch()
+        return self.results(ids, timeout)[1:]
 
-    def send(self, cell: str) -> str:
+    def send(self, cell: str, *, silent: bool = False) -> str:
         """Send a cell without waiting; its id is for `results` and `wait_for_output`."""
         sent_at = time.monotonic()
-        cell_id: str = self.client.execute(cell, allow_stdin=False, stop_on_error=True)
+        cell_id: str = self.client.execute(cell, silent=silent, allow_stdin=False, stop_on_error=True)
         self._pending[cell_id] = _Pending(sent_at)
         return cell_id
 

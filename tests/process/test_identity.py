@@ -123,9 +123,10 @@ def test_a_pidfd_turns_readable_when_the_process_ends(family) -> None:
 def test_psutil_tells_the_same_where_there_is_no_proc(family, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without /proc psutil answers the same questions, with a start in microseconds and a boot of its own."""
     run = family("ready()\nwait()\n")
-    monkeypatch.setattr(identities, "has_proc", lambda: False)
     boot_id.cache_clear()
-    try:
+    # Undone here: the fixtures' own clean-up asks for the boot as well, and would keep the wrong one.
+    with monkeypatch.context() as without_proc:
+        without_proc.setattr(identities, "has_proc", lambda: False)
         identity = identify(run.leader.pid)
         assert identity is not None
         assert identity.boot_id.startswith("boot-")
@@ -139,8 +140,7 @@ def test_psutil_tells_the_same_where_there_is_no_proc(family, monkeypatch: pytes
         run.process.wait()
         assert identify(run.leader.pid) is None
         assert not is_alive(ProcessIdentity(identity.pid, identity.start, identity.boot_id))
-    finally:
-        boot_id.cache_clear()
+    boot_id.cache_clear()
 
 
 def test_a_lack_of_descriptors_is_not_taken_for_an_end() -> None:

@@ -246,7 +246,9 @@ def test_a_run_folder_that_is_gone_is_said(run: RunFolder) -> None:
 # -- the whole -----------------------------------------------------------------------------------------
 
 
-def test_a_launch_gives_process_identity_and_argv(run: RunFolder, tmp_path: Path) -> None:
+def test_a_launch_gives_process_identity_and_argv(
+    run: RunFolder, tmp_path: Path, wait_until: Callable[..., object]
+) -> None:
     """What was started is named, carries the run, and sees its own environment, folder and port."""
     code = "import os; print(os.environ['X'], os.getcwd(), os.sys.argv[1], flush=True); __import__('signal').pause()"
     target = Target("command", "x", (sys.executable, "-c", code, "{port}"))
@@ -255,7 +257,8 @@ def test_a_launch_gives_process_identity_and_argv(run: RunFolder, tmp_path: Path
     try:
         assert started.process.pid == started.leader.pid
         assert (sys.executable, "-c", code, "8123") == started.argv
-        assert carries_run(started.leader.pid, run.run)
+        # The kernel lays the environment out a moment after the exec that Popen waits for.
+        wait_until(lambda: carries_run(started.leader.pid, run.run))
         facts = look(started.leader.pid)
         assert facts is not None
         assert os.getpid() == facts.parent
