@@ -52,12 +52,15 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class FileSystem:
-    """What one look shows. `free` is what an ordinary user may take; `inodes` None: they are not counted."""
+    """What one look shows. `free` is what an ordinary user may take, `most` what this one may: root also takes
+    what the file system keeps in reserve. `inodes` None: they are not counted.
+    """
 
     device: int
     mount: str
     total: int
     free: int
+    most: int
     inodes: int | None
     read_only: bool
     places: tuple[Place, ...]
@@ -157,6 +160,7 @@ def _look_at(place: Place) -> FileSystem:
         str(mount),
         total=found.f_blocks * found.f_frsize,
         free=found.f_bavail * found.f_frsize,
+        most=(found.f_bavail if os.geteuid() else found.f_bfree) * found.f_frsize,
         inodes=found.f_favail if found.f_files else None,  # btrfs and many FUSE systems count none
         read_only=bool(found.f_flag & os.ST_RDONLY),
         places=(place,),
@@ -193,7 +197,7 @@ def _judge(disk: FileSystem, disks: Sequence[FileSystem], max_log_bytes: int) ->
     if disk.free < low_below(disk.roles, max_log_bytes):
         title = f"only {room} are free on {where}"
         finding = _full(disk, disks, title)
-        return Item("disk", "fail" if runs and disk.free < RUN_FOLDER_LEAST_BYTES else "warn", title, finding)
+        return Item("disk", "fail" if runs and disk.most < RUN_FOLDER_LEAST_BYTES else "warn", title, finding)
     return Item("disk", "pass", f"{room} free on {where}")
 
 

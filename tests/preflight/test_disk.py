@@ -18,6 +18,7 @@ def system(*roles: str, **given) -> FileSystem:
     """Make a healthy file system with these roles; `given` is what is not healthy about it."""
     places = tuple(Place(role, f"/data/{role.replace(' ', '-')}") for role in roles)
     values = {"device": 1, "mount": "/data", "total": 100 * GB, "free": 41 * GB, "inodes": 10_000_000}
+    given.setdefault("most", given.get("free", 41 * GB))
     return FileSystem(**{**values, "read_only": False, "places": places, **given})
 
 
@@ -66,6 +67,12 @@ def test_the_run_folder_alone(free, max_log_bytes, expected) -> None:
 def test_a_full_disk_that_holds_no_run_folder_does_not_prevent_a_start() -> None:
     """Whether the backend needs room there, it knows itself."""
     assert "warn" == judge(system(disk.CWD, disk.TEMPORARY, free=0)).verdict
+
+
+def test_what_is_kept_in_reserve_for_root() -> None:
+    """Of ext4 5 % are for root alone: as root, on Colab say, such a disk is short and not full."""
+    assert "warn" == judge(system(disk.RUN_FOLDER, free=0, most=5 * GB)).verdict
+    assert "fail" == judge(system(disk.RUN_FOLDER, free=0, most=0)).verdict
 
 
 def test_files_can_run_out_before_bytes() -> None:

@@ -17,7 +17,7 @@ from masuka_magic.preflight.nvidia import App, Gpu, parse_apps, parse_gpus, trou
 MIB = 1024 * 1024
 T4 = "0, Tesla T4, 550.54.15, 15360, 3, 15095, 7.5, [N/A]\n"
 FULL_T4 = "0, Tesla T4, 550.54.15, 15360, 14791, 307, 7.5, [N/A]\n"
-# It ends with NVML's own codes (nvmlReturn_t): 2 invalid argument, 6 not found, 9 driver not loaded, 18 versions differ.
+# It ends with NVML's own codes (nvmlReturn_t).
 INVALID, NOT_FOUND, NO_DRIVER, MISMATCH = 2, 6, 9, 18
 
 
