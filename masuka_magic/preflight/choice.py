@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 
 from masuka_magic.preflight.check import Checks
 from masuka_magic.preflight.database import DatabaseCheck
+from masuka_magic.preflight.machine import machine_checks
 from masuka_magic.preflight.port import PortCheck
 
 if TYPE_CHECKING:
     from masuka_magic.config.model import StartConfig
 
 
-def checks_for(config: StartConfig) -> Checks:  # noqa: ARG001 - what is asked for decides which are made
+def checks_for(config: StartConfig) -> Checks:
     """Choose the checks of a configuration, in the order in which they are shown."""
-    return Checks(needed=(DatabaseCheck(), PortCheck()))
+    return Checks(needed=(DatabaseCheck(), PortCheck(), *machine_checks(config)))
