@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from masuka_magic.diagnosis.findings import EvidenceLine, Finding, Remedy
+from masuka_magic.diagnosis.postgres_privileges import may_not_create, may_not_use
 from masuka_magic.diagnosis.postgres_remedies import (
     is_local,
     quote_name,
@@ -176,6 +177,13 @@ def _no_connect(case: _Case, match: re.Match[str]) -> Finding:
     title = f"{role} may not connect to database {match[1]} at {case.where}"
     grant = f"GRANT CONNECT ON DATABASE {quote_name(match[1])} TO {quote_name(case.role or 'role')}"
     return case.finding("pg-privilege", title, match[1], fix=(case.sql("permit it", grant),))
+
+
+@_rule(r'(?m)permission denied for schema "?([^"\n]+?)"?$|no schema has been selected to create in')
+def _schema(case: _Case, match: re.Match[str]) -> Finding:
+    create = match[1] is None or re.search(r"CREATE\s", case.message)
+    said = (may_not_create if create else may_not_use)(match[1], url=case.url, here=case.here)
+    return replace(said, evidence=_evidence(case.line))
 
 
 @_rule(r'role "(.*?)" does not exist')

@@ -66,21 +66,27 @@ def start_server(here: Machine) -> Remedy:
     return _in_its_place(Remedy("start the server", shlex.join(("sudo", *argv)), safe=True), here)
 
 
-def run_sql(text: str, statement: str, url: PostgresUrl | None, here: Machine) -> Remedy:
-    """Run a statement as the server's superuser: over its socket on this machine, over TCP on another one."""
+def run_sql(
+    text: str, statement: str, url: PostgresUrl | None, here: Machine, *, database: str | None = None
+) -> Remedy:
+    """Run a statement as the server's superuser: over its socket on this machine, over TCP on another one.
+
+    `database` is named where the statement is about what is in it.
+    """
     host = url.hosts[0] if url and url.hosts else ""
     port = (url.ports[0] if url and url.ports else "") or "5432"
     argv = ["psql"] if is_local(host) else ["psql", "-h", host, "-U", "postgres"]
     if port != "5432":
         argv += ["-p", port]
-    if not is_local(host) or here.brew:
-        argv += ["-d", "postgres"]
-    elif here.sudo:
-        argv = ["sudo", "-u", "postgres", *argv]
-    elif here.root:
-        argv = ["runuser", "-u", "postgres", "--", *argv]
-    else:
-        argv += ["-U", "postgres"]
+    if database is not None or not is_local(host) or here.brew:
+        argv += ["-d", database or "postgres"]
+    if is_local(host) and not here.brew:
+        if here.sudo:
+            argv = ["sudo", "-u", "postgres", *argv]
+        elif here.root:
+            argv = ["runuser", "-u", "postgres", "--", *argv]
+        else:
+            argv += ["-U", "postgres"]
     command = " ".join([*(quote_argument(word) for word in argv), "-c", quote_argument(statement)])
     if not command.isprintable() or (here.colab and re.search(r"[${}]", command)):
         # A cell would fill in $name and {name}, and a line break would end the command: then SQL alone.
