@@ -1,16 +1,13 @@
-"""Check the database that the backend will use: server up, role, password, database.
+"""Check the database that the backend will use, in layers, with exactly the URL that it will get.
 
-The connection is made with libpq (psycopg2), which says in one line what the backend's traceback will say in
-sixty. It is opened without blocking, so that the limit is for all addresses together and an interrupt ends
-it; names are looked up here, because psycopg2 holds the interpreter's lock while libpq asks a name server.
+PostgreSQL: `database_connect.py` asks, `database_layers.py` judges. SQLite: `sqlite.py`. Whatever else listens
+on a port: `database_other.py`. That the backend's own driver can read the URL: `backend_url.py`.
 Only what time heals is tried again: a server that is starting up, connection slots that are taken.
 """
 
 from __future__ import annotations
 
 import os
-import select
-import socket
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -18,18 +15,15 @@ from typing import TYPE_CHECKING
 
 from masuka_magic.diagnosis.postgres import diagnose_postgres, own_words
 from masuka_magic.diagnosis.postgres_url import PostgresUrl, dialect_of, parse_postgres_url
-from masuka_magic.preflight.check import CheckContext, CheckResult
+from masuka_magic.preflight.check import CheckContext, CheckLayer, CheckResult
 from masuka_magic.preflight.here import this_machine
 
 if TYPE_CHECKING:
-    import threading
-
     from masuka_magic.config import Database
     from masuka_magic.diagnosis.findings import Finding
     from masuka_magic.diagnosis.machine import Machine
+    from masuka_magic.preflight.database_connect import Attempt, Facts
 
-#: How late an interrupt may be noticed while the server is silent.
-_CANCEL_GAP_S = 0.05
 _RETRY_GAPS_S = (0.1, 0.25)
 
 # libpq takes these from the environment, and the backend's environment is not the kernel's alone.
@@ -67,132 +61,105 @@ class DatabaseCheck:
         self._machine = machine
 
     def run(self, context: CheckContext) -> CheckResult:
+        from masuka_magic.preflight.backend_url import judge
+
         database = context.config.database
         if database is None:
             return CheckResult("skip", "none configured")
+        environ = {**os.environ, **context.environ, **context.config.env}
         dialect = dialect_of(database.url)
         if dialect not in ("postgresql", "postgres", ""):
-            return CheckResult("skip", f"{dialect}: only PostgreSQL is checked")
+            return _not_postgres(context, database, dialect, environ)
         url = parse_postgres_url(database.url)
         if not isinstance(url, PostgresUrl):
-            return _failed(url, database)
+            return _refused(url, database)
+        judgement = judge(context.config, database.url, environ)
+        if judgement.finding is not None:
+            return _refused(judgement.finding, database, None, url)
         try:
             import psycopg2  # noqa: F401 - asked for here: without it nothing can be said about the database
         except ImportError as error:
             return CheckResult("warn", f"not checked: psycopg2 cannot be imported ({error})")
-        return self._until_it_is_decided(context, database, with_environment(url, context.config.env))
+        result = self._until_it_is_decided(context, database, with_environment(url, environ))
+        layers = tuple(
+            replace(one, text=judgement.text) if (one.name, one.verdict) == ("url", "pass") else one
+            for one in result.layers
+        )
+        return replace(result, layers=layers)
 
     def _until_it_is_decided(
         self, context: CheckContext, database: Database, url: PostgresUrl
     ) -> CheckResult:
+        from masuka_magic.preflight.database_connect import attempt
+
         begun = time.monotonic()
-        attempt = said = 0
+        tries = said = 0
         while True:
-            answer = _connect(url, self._connect_s, context.cancelled)
-            if answer is None:
+            seen = attempt(url, self._connect_s, context.cancelled)
+            if seen.interrupted:
                 return CheckResult("skip", "interrupted")
-            if isinstance(answer, _Connected):
-                hidden = f" (hides another URL in {database.hidden})" if database.hidden else ""
-                return CheckResult("pass", f"PostgreSQL {answer.version}, {url.shown}{hidden}")
-            finding = diagnose_postgres(answer, url_parts=url, here=self._machine()) or own_words(answer, url)
+            if seen.facts is not None:
+                return _accepted(seen, seen.facts, database, url, self._machine())
+            words = seen.words or "no words"
+            finding = diagnose_postgres(words, url_parts=url, here=self._machine()) or own_words(words, url)
             waited_s = time.monotonic() - begun
             if waited_s >= self._patience_s.get(finding.code, 0.0):
-                note = f"waited {waited_s:.0f} s for it" if attempt else None
-                return _failed(finding, database, note)
-            if attempt == 0 or int(waited_s) > said:
+                note = f"waited {waited_s:.0f} s for it" if tries else None
+                noted = replace(finding, notes=(*finding.notes, *([note] if note else [])))
+                return _refused(noted, database, seen, url)
+            if tries == 0 or int(waited_s) > said:
                 said = int(waited_s)
                 context.progress(_waiting_for(finding, said))
-            if context.cancelled.wait(_RETRY_GAPS_S[min(attempt, len(_RETRY_GAPS_S) - 1)]):
+            if context.cancelled.wait(_RETRY_GAPS_S[min(tries, len(_RETRY_GAPS_S) - 1)]):
                 return CheckResult("skip", "interrupted")
-            attempt += 1
+            tries += 1
 
 
-class _Connected:
-    """A server that let us in, and the version that it told."""
+def _not_postgres(
+    context: CheckContext, database: Database, dialect: str, environ: Mapping[str, str]
+) -> CheckResult:
+    """Check another kind of database: a URL that its driver cannot read, then a file or a port."""
+    from masuka_magic.preflight.backend_url import judge
+    from masuka_magic.preflight.database_other import check_other
+    from masuka_magic.preflight.sqlite import check_sqlite
 
-    def __init__(self, version: str) -> None:
-        self.version = version
-
-
-def _connect(url: PostgresUrl, limit_s: float, cancelled: threading.Event) -> _Connected | str | None:
-    """Open and close one connection; return libpq's words where it fails, None on an interrupt.
-
-    libpq's own `connect_timeout` is for each address and at least two seconds; this one is for all of them.
-    """
-    import psycopg2
-    from psycopg2 import extensions
-
-    keywords = url.keywords()
-    if url.hosts and "hostaddr" not in keywords:
-        addressed = _look_up(url)
-        if isinstance(addressed, str):
-            return addressed
-        keywords.update(addressed)
-    deadline = time.monotonic() + limit_s
-    connection = None
-    try:
-        connection = psycopg2.connect(extensions.make_dsn(**keywords), async_=True)
-        while (state := connection.poll()) != extensions.POLL_OK:
-            left_s = deadline - time.monotonic()
-            if cancelled.is_set():
-                return None
-            if left_s <= 0:
-                return _silent(url, limit_s)
-            ready = select.poll()  # A new one each time: libpq opens another socket for each address.
-            ready.register(
-                connection.fileno(), select.POLLIN if state == extensions.POLL_READ else select.POLLOUT
-            )
-            ready.poll(min(_CANCEL_GAP_S, left_s) * 1000)
-        version = connection.get_parameter_status("server_version") or "of an unknown version"
-        return _Connected(version.split()[0])
-    except psycopg2.Error as error:
-        words = str(error).strip() or type(error).__name__
-        return words if connection is None else _as_libpq_would_say(words, keywords)
-    finally:
-        if connection is not None:
-            connection.close()
+    judgement = judge(context.config, database.url, environ)
+    if judgement.finding is not None:
+        result = CheckResult("fail", judgement.finding.title, judgement.finding)
+        return _placed(replace(result, layers=(CheckLayer("url", "fail", result.text),)), database)
+    if dialect == "sqlite":
+        result = check_sqlite(database.url, context.config)
+    else:
+        result = check_other(database.url, dialect, context.cancelled)
+    return _placed(
+        replace(result, layers=(CheckLayer("url", "pass", judgement.text), *result.layers)), database
+    )
 
 
-def _look_up(url: PostgresUrl) -> dict[str, str] | str:
-    """Put an address beside each host, so that libpq asks no name server; its words where none is found."""
-    rows: list[tuple[str, str, str]] = []
-    unknown: list[str] = []
-    for host, port in zip(url.hosts, url.ports, strict=True):
-        if not host or host.startswith(("/", "@")):
-            rows.append((host, "", port))
-            continue
-        try:
-            found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-        except (socket.gaierror, UnicodeError) as error:
-            words = (isinstance(error, OSError) and error.strerror) or "not a host name"
-            unknown.append(f'could not translate host name "{host}" to address: {words}')
-            continue
-        rows += [(host, str(address[0]), port) for *_, address in found]
-    if not rows:
-        return "\n".join(unknown)
-    hosts, addresses, ports = (",".join(column) for column in zip(*rows, strict=True))
-    return {"host": hosts, "hostaddr": addresses, "port": ports}
+def _accepted(
+    seen: Attempt, facts: Facts, database: Database, url: PostgresUrl, here: Machine
+) -> CheckResult:
+    from masuka_magic.preflight.database_layers import accepted
+
+    layers, findings = accepted(seen, facts, url, here)
+    failed = [layer.name for layer in layers if layer.verdict == "fail"]
+    text = f"PostgreSQL {facts.version}, {url.shown}"
+    if failed:
+        return _placed(CheckResult("fail", findings[0].title, findings[0], layers=layers), database)
+    if findings:
+        wrong = "; ".join(finding.title for finding in findings)
+        return _placed(CheckResult("warn", f"{text}: {wrong}", findings[0], layers=layers), database)
+    hidden = f" (hides another URL in {database.hidden})" if database.hidden else ""
+    return CheckResult("pass", f"{text}{hidden}", layers=layers)
 
 
-def _as_libpq_would_say(words: str, keywords: Mapping[str, str]) -> str:
-    """Give a message the form that it has when libpq looks up the names itself.
+def _refused(
+    finding: Finding, database: Database, seen: Attempt | None = None, url: PostgresUrl | None = None
+) -> CheckResult:
+    from masuka_magic.preflight.database_layers import refused
 
-    It shows an address given to it without the name; and PQsetnonblocking, which psycopg2 calls in between, cuts
-    off the words before the first address.
-    """
-    rows = [keywords.get(key, "").split(",") for key in ("host", "hostaddr", "port")]
-    if not words.startswith("connection to server") and rows[1][0]:
-        words = f'connection to server at "{rows[1][0]}", port {rows[2][0] or "5432"} failed: {words}'
-    for host, address, _ in zip(*rows, strict=True):
-        if address and host != address:
-            words = words.replace(f'server at "{address}", port', f'server at "{host}" ({address}), port')
-    return words
-
-
-def _silent(url: PostgresUrl, limit_s: float) -> str:
-    """Say a timeout in the words that libpq has for its own."""
-    host, port = (url.hosts[0], url.ports[0] or "5432") if url.hosts else ("", "5432")
-    return f'connection to server at "{host}", port {port} failed: timeout expired ({limit_s:g} s)'
+    layers = refused(finding, seen, url)
+    return _placed(CheckResult("fail", finding.title, finding, layers=layers), database)
 
 
 def with_environment(url: PostgresUrl, env: Mapping[str, str]) -> PostgresUrl:
@@ -225,11 +192,13 @@ def _waiting_for(finding: Finding, waited_s: int) -> str:
     return f"{what}, waiting {waited_s} s" if waited_s else f"{what}, waiting"
 
 
-def _failed(finding: Finding, database: Database, note: str | None = None) -> CheckResult:
-    """Fail with the finding, and say where the URL at fault stands."""
+def _placed(result: CheckResult, database: Database) -> CheckResult:
+    """Say in the finding where the URL at fault stands."""
+    if result.finding is None:
+        return result
     source = "the key `database`" if database.source == "database" else database.source
     place = f"the URL comes from {source}"
     if database.hidden:
         place += f", which hides another one in {database.hidden}"
-    notes = (*finding.notes, *([note] if note else []), place)
-    return CheckResult("fail", finding.title, replace(finding, notes=notes))
+    finding = replace(result.finding, notes=(*result.finding.notes, place))
+    return replace(result, finding=finding)

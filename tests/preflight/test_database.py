@@ -186,9 +186,9 @@ def test_localhost_that_refuses_is_one_finding(check, free_port) -> None:
 
 def test_taken_slots_are_waited_for_and_then_told(check, bench, template) -> None:
     """A role gets no slot while others hold them all; one that is freed in time lets the check pass."""
-    few = {"max_connections": "5", "superuser_reserved_connections": "3", "max_wal_senders": "0"}
+    few = {"max_connections": "8", "superuser_reserved_connections": "3", "max_wal_senders": "0"}
     with EmbeddedPostgres(template=template, settings=few) as server, contextlib.ExitStack() as held:
-        for _ in range(2):
+        for _ in range(5):
             held.enter_context(contextlib.closing(psycopg2.connect(server.url)))
         result = check(server.url, slots_s=0.3)
         lines = list(bench.said)
@@ -376,12 +376,12 @@ def test_an_unknown_option_is_told(check, postgres) -> None:
     ("url", "text"),
     [
         (None, "none configured"),
-        ("sqlite:///app.db", "sqlite: only PostgreSQL is checked"),
-        ("mysql+pymysql://u:p@h/d", "mysql: only PostgreSQL is checked"),
+        ("snowflake://u:p@account/d", "snowflake: the URL names no host and port to look at"),
+        ("mongodb+srv://u:p@cluster.invalid/d", "MongoDB: the URL names no host and port to look at"),
     ],
 )
 def test_what_is_not_checked_is_skipped(check, url, text) -> None:
-    """No database and other databases are skips, which prevent nothing."""
+    """No database, and databases whose place is not in the URL, are skips, which prevent nothing."""
     result = check(url)
 
     assert (result.verdict, result.text) == ("skip", text)
