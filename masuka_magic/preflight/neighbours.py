@@ -41,10 +41,14 @@ def folders_with(module: str, cwd: Path) -> Iterator[Path]:
     parts = module.split(".")
     for folder in (*list(cwd.parents)[:_PARENTS], *folders_below(cwd), *folders_below(cwd.parent, depth=1)):
         place = folder.joinpath(*parts)
-        if folder != cwd and (
-            place.with_name(f"{parts[-1]}.py").is_file() or (place / "__init__.py").is_file()
-        ):
+        files = (place.with_name(f"{parts[-1]}.py"), place / "__init__.py")
+        if folder != cwd and any(map(_is_readable, files)):
             yield folder
+
+
+def _is_readable(path: Path) -> bool:
+    """Say whether a path is there to be read; Path.exists raises for one in a folder that is closed to us."""
+    return os.access(path, os.R_OK)
 
 
 def folders_below(folder: Path, depth: int = _DEPTH) -> Iterator[Path]:
@@ -70,7 +74,7 @@ def _folders(folder: Path) -> list[Path]:
     except OSError:
         return []
     kept = (name for name in names if not name.startswith(".") and name not in _PASSED_OVER)
-    return [folder / name for name in kept if not (folder / name / "pyvenv.cfg").exists()]
+    return [folder / name for name in kept if not _is_readable(folder / name / "pyvenv.cfg")]
 
 
 def nearest_parent(path: Path) -> Path:
@@ -108,7 +112,7 @@ def applications_near(cwd: Path) -> list[str]:
             file = folder / f"{name}.py"
             if looked == _MOST_FILES:
                 break
-            if not file.is_file() or file.stat().st_size > _FILE_BYTES:
+            if not _is_readable(file) or file.stat().st_size > _FILE_BYTES:
                 continue
             looked += 1
             source = read_source(file)
@@ -122,6 +126,6 @@ def applications_near(cwd: Path) -> list[str]:
 
 def env_file_near(cwd: Path, package: Path) -> Path | None:
     """Return the `.env` of the application's own folder or of the parent of `cwd`, where `cwd` has none."""
-    if (cwd / ".env").exists():
+    if _is_readable(cwd / ".env"):
         return None
-    return next((file for folder in (package, cwd.parent) if (file := folder / ".env").is_file()), None)
+    return next((file for folder in (package, cwd.parent) if _is_readable(file := folder / ".env")), None)

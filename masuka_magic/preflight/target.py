@@ -16,6 +16,8 @@ from masuka_magic.preflight.search import Missing, Place
 from masuka_magic.preflight.source import Source, read_source
 
 _MOST_OFFERED = 3
+#: What applications are called, where what makes them is not known here.
+_USUAL = {"app", "application", "api", "asgi", "asgi_app", "server"}
 
 
 def application(look: Look) -> Verdict:
@@ -88,7 +90,7 @@ def _attribute(look: Look, module: Module, name: str) -> Iterator[tuple[Finding,
         lines = f"{cell('app', f'{module.name}:{other}')}\nfactory = true"
         fixes.append(Remedy(f"let {other} make it", lines, "cell", safe=True))
     if not fixes:
-        close = similar(name, list(known.names))
+        close = [*sorted(_USUAL & known.names.keys()), *similar(name, list(known.names))]
         fixes = (
             [Remedy("name what it defines", cell("app", f"{module.name}:{close[0]}"), "cell")]
             if close
