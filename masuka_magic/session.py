@@ -114,6 +114,7 @@ class Session:
         shown = replace(running.snapshot, notes=(*running.snapshot.notes, text))
         view.update(shown)
         view.finish(shown)
+        view.follow(running.board)
         self._offer_all(running)
         return running
 

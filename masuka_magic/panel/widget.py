@@ -9,7 +9,6 @@ without its kernel shows nothing.
 
 from __future__ import annotations
 
-import sys
 import threading
 import uuid
 from collections.abc import Callable
@@ -32,7 +31,7 @@ WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 _REDRAW_S = 0.1
 #: After the cell has ended a running start is drawn less often: nobody waits for it.
 _PUSH_S = 0.5
-#: Checks are mostly done before ipywidgets could be imported; longer ones are shown, and pay for it.
+#: Checks are mostly done before anything could be read; longer ones are shown.
 _PATIENT_S = 0.2
 
 #: The panels that may still change, for the cells to come.
@@ -239,9 +238,9 @@ def bring_up_to_date(_result: object = None) -> None:
 
 
 def _worth_a_widget(state: State, now: float) -> bool:
-    """Keep the import of ipywidgets off the way to the spawn, as long as there is hardly anything to see."""
+    """Keep all of this off the way to the spawn, as long as there is hardly anything to see."""
     if state.phase in OVER:
         return False
-    if "ipywidgets" in sys.modules or state.phase not in {"new", "checking"}:
+    if state.phase not in {"new", "checking"}:
         return True
     return state.began is not None and now - state.began > _PATIENT_S
