@@ -7,18 +7,16 @@ and closed again. Whoever holds the port is named and left alone; a free port is
 from __future__ import annotations
 
 import errno
-import os
 import random
 import socket
-import time
 from collections.abc import Sequence
 
 from masuka_magic.diagnosis.findings import EvidenceLine, Finding, Remedy
 from masuka_magic.preflight.check import CheckContext, CheckResult
-from masuka_magic.process.listeners import Listener, ProcessDescription, describe_process, listeners
+from masuka_magic.preflight.holder import brief, describe_holder
+from masuka_magic.process.listeners import Listener, listeners
 
 _WILDCARDS = ("0.0.0.0", "::", "")  # noqa: S104 - recognised, not bound
-_COMMAND_WIDTH = 80
 _FIRST_FREE_TRIES = 100
 _LAST_PORT = 65535
 
@@ -42,7 +40,7 @@ class PortCheck:
             return _failed(_held(host, port, holders, config.secrets))
         if holders:
             other = holders[0]
-            who, where = _said(other, config.secrets), _place(other.address, port)
+            who, where = brief(other, config.secrets), _place(other.address, port)
             return CheckResult("warn", f"{port} is free at {host}, but {who} listens at {where}")
         return CheckResult("pass", f"{port} is free")
 
@@ -134,25 +132,45 @@ def _held(host: str, port: int, holders: Sequence[Listener], secrets: frozenset[
     seen = next((listener for listener in holders if listener.pid is not None), None)
     notes: list[str] = []
     evidence: tuple[EvidenceLine, ...] = ()
+    remedies: list[Remedy] = []
     if seen is not None and seen.pid is not None:
-        owner = describe_process(seen.pid)
-        command = _short(owner.command or "an unknown command", secrets)
-        title = f"port {port} is held by pid {seen.pid}: {command}"
+        holder = describe_holder(seen.pid, secrets)
+        title = f"port {port} is held by {holder.words}"
         evidence = (EvidenceLine("port", None, f"pid {seen.pid} listens at {_place(seen.address, port)}"),)
-        notes.append(_whose(owner))
-        if seen.pid == os.getpid():
-            notes.append("that is this kernel itself")
+        notes += holder.notes
+        remedies += holder.remedies
     else:
         title = f"port {port} is in use at {_place(host, port)}"
         notes.append(
             "its holder cannot be seen from here: another user, another container, or no listener at all"
         )
+    notes += _families(host, holders)
     free = _next_free_port(host, port)
-    remedies: list[Remedy] = []
     if free is not None:
         remedies.append(Remedy("take a free port, in the cell", f"port = {free}", kind="cell"))
         remedies.append(Remedy("or on the line", f"--port {free}", kind="cell"))
     return Finding("port-in-use", title, _place(host, port), evidence, tuple(notes), tuple(remedies))
+
+
+def _families(host: str, holders: Sequence[Listener]) -> list[str]:
+    """Say which of a name's addresses is held, where the name has one of each family and only one is."""
+    try:
+        wanted = {str(address[0]) for *_, address in _addresses(host, 0)}
+    except OSError:
+        return []
+    held = {listener.address for listener in holders}
+    if len(wanted) < 2 or host in _WILDCARDS or not held or "::" in held:  # noqa: PLR2004 - of both families
+        return []
+    free = sorted(address for address in wanted if not any(_serves(one, address) for one in held))
+    shown, taken = " and ".join(sorted(wanted)), " and ".join(sorted(held))
+    return (
+        [f"{host} is {shown}; the port is held at {taken} and free at {' and '.join(free)}"] if free else []
+    )
+
+
+def _serves(listening: str, address: str) -> bool:
+    """Say whether a listener answers at an address: 0.0.0.0 serves IPv4 alone."""
+    return listening == address or (listening in _WILDCARDS and ":" not in address)
 
 
 def _unusable(host: str, port: int, refusal: OSError) -> Finding:
@@ -179,31 +197,6 @@ def _unusable(host: str, port: int, refusal: OSError) -> Finding:
 
 def _failed(finding: Finding) -> CheckResult:
     return CheckResult("fail", finding.title, finding)
-
-
-def _said(listener: Listener, secrets: frozenset[str]) -> str:
-    if listener.pid is None:
-        return "another process"
-    return f"pid {listener.pid} ({_short(describe_process(listener.pid).command or 'unknown', secrets)})"
-
-
-def _whose(owner: ProcessDescription) -> str:
-    parts = []
-    if owner.user:
-        parts.append(f"started by {owner.user}")
-    if owner.since:
-        then, today = time.localtime(owner.since), time.localtime()
-        form = "%H:%M" if then[:3] == today[:3] else "%Y-%m-%d %H:%M"
-        parts.append(f"running since {time.strftime(form, then)}")
-    return ", ".join(parts) or "its user and age cannot be seen"
-
-
-def _short(command: str, secrets: frozenset[str]) -> str:
-    """Write a foreign command line on one line, without the configured secrets, cut to fit."""
-    for secret in sorted(secrets, key=len, reverse=True):
-        command = command.replace(secret, "***")
-    command = "".join(char if char.isprintable() else " " for char in command).strip()
-    return command if len(command) <= _COMMAND_WIDTH else command[: _COMMAND_WIDTH - 1] + "…"
 
 
 def _place(host: str, port: int) -> str:

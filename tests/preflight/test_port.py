@@ -5,11 +5,16 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from masuka_magic.preflight.check import CheckResult
+from masuka_magic.preflight.holder import shortened
 from masuka_magic.preflight.port import PortCheck, pick_free_port
+from masuka_magic.process.identity import ProcessIdentity, identify
+from masuka_magic.process.record import Record, write_record
 
 SERVER = """
 import socket, sys
@@ -83,13 +88,117 @@ def test_a_held_port_names_its_holder_and_offers_a_free_one(check, hold, free_po
     finding = result.finding
     assert finding.code == "port-in-use"
     assert finding.culprit == f"127.0.0.1:{free_port}"
-    assert finding.title.startswith(f"port {free_port} is held by pid {holder.pid}: {sys.executable}")
+    program = Path(sys.executable).name
+    assert finding.title.startswith(f"port {free_port} is held by pid {holder.pid}: {program} -c ")
     assert finding.notes[0].startswith("started by ")
     assert "running since " in finding.notes[0]
     offered = finding.remedies[0].command.removeprefix("port = ")
     assert finding.remedies[1].command == f"--port {offered}"
     assert int(offered) > free_port
     assert check(int(offered)).verdict == "pass"
+
+
+@pytest.fixture
+def record_of(tmp_path):
+    """Write a run's folder and record, as the start that made the holder would have."""
+
+    def write(leader: int, kernel: ProcessIdentity, folder: Path) -> None:
+        process = identify(leader)
+        assert process is not None
+        record = Record(
+            service="g",
+            run=str(folder),
+            argv=(),
+            cwd="/content/shop",
+            host="127.0.0.1",
+            port=8000,
+            url="http://127.0.0.1:8000",
+            process=process,
+            kernel=kernel,
+            started_at="2026-01-01T00:00:00+00:00",
+            config={"app": "main:app"},
+            fingerprint="",
+        )
+        write_record(folder, record, str)
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("whose", "words"),
+    [
+        ("ours", "this kernel"),
+        ("theirs", "another kernel"),
+        ("nobody", "an earlier kernel, which has gone"),
+    ],
+)
+def test_a_backend_of_ours_is_named(
+    check, hold, record_of, *, free_port, tmp_path, monkeypatch, whose, words
+) -> None:
+    """The holder carries a run value whose folder has its record: service, target, kernel, how to stop it."""
+    folder = tmp_path / "run"
+    folder.mkdir(mode=0o700)
+    monkeypatch.setenv("MASUKA_RUN", str(folder))
+    holder = hold("127.0.0.1", free_port)
+    monkeypatch.delenv("MASUKA_RUN")
+    kernel = identify(os.getpid() if whose == "ours" else os.getppid())
+    assert kernel is not None
+    record_of(holder.pid, replace(kernel, start=1) if whose == "nobody" else kernel, folder)
+
+    finding = check(free_port).finding
+
+    title = (
+        f'port {free_port} is held by the masuka backend "g" (main:app), pid {holder.pid}, started by {words}'
+    )
+    assert title == finding.title
+    assert finding.notes[0].endswith(", in /content/shop")
+    offered = [remedy.command for remedy in finding.remedies]
+    assert (whose != "theirs") == ("%masuka_stop g" in offered)
+    assert any(command.startswith("port = ") for command in offered)
+
+
+def test_a_run_without_a_record_is_not_believed(check, hold, free_port, tmp_path, monkeypatch) -> None:
+    """A run value that leads nowhere is told, and the process described like any other."""
+    monkeypatch.setenv("MASUKA_RUN", str(tmp_path / "gone"))
+    holder = hold("127.0.0.1", free_port)
+
+    finding = check(free_port).finding
+
+    assert finding.title.startswith(f"port {free_port} is held by pid {holder.pid}: ")
+    assert "it was started by masuka_magic, but its record cannot be read here" in finding.notes
+
+
+@pytest.mark.parametrize(
+    ("command", "shown"),
+    [
+        (
+            "/usr/bin/python3 /opt/lib/masuka_magic/process/bootstrap.py --app a:b -m uvicorn a:b",
+            "python3 -m uvicorn a:b",
+        ),
+        ("/x/python /y/process/bootstrap.py --app a:b --factory -m uvicorn a:b", "python -m uvicorn a:b"),
+        ("/usr/sbin/nginx -g daemon", "nginx -g daemon"),
+        ("nginx: master process /usr/sbin/nginx", "nginx: master process /usr/sbin/nginx"),
+        ("/usr/sbin/nginx", "/usr/sbin/nginx"),
+        ("run --token hunter22\nnow", "run --token *** now"),
+        ("x" * 100, "x" * 79 + "…"),
+    ],
+)
+def test_commands_are_shortened(command, shown) -> None:
+    """The program by its name, without our bootstrap, on one line, masked and cut."""
+    assert shown == shortened(command, frozenset({"hunter22"}))
+
+
+def test_a_name_of_both_families_says_which_address_is_held(check, hold, free_port) -> None:
+    """Localhost may be two addresses; a listener at one of them leaves the other free."""
+    needs_ipv6()
+    known = {row[4][0] for row in socket.getaddrinfo("localhost", None, type=socket.SOCK_STREAM)}
+    if known != {"127.0.0.1", "::1"}:
+        pytest.skip("localhost has one address here")
+    hold("0.0.0.0", free_port)
+
+    finding = check(free_port, "localhost").finding
+
+    assert "localhost is 127.0.0.1 and ::1; the port is held at 0.0.0.0 and free at ::1" in finding.notes
 
 
 @pytest.mark.parametrize(
