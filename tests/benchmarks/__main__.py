@@ -16,7 +16,7 @@ from pathlib import Path
 import masuka_magic
 from masuka_magic.demo.postgres import EmbeddedPostgres
 from tests.benchmarks import measure
-from tests.benchmarks.figures import table
+from tests.benchmarks.figures import disturbed, table
 
 GROUPS = {
     "start": measure.measure_start,
@@ -40,6 +40,8 @@ def main() -> int:
         os.environ["PYTHONPATH"] = os.pathsep.join(
             str(Path(path).absolute()) for path in os.environ["PYTHONPATH"].split(os.pathsep)
         )
+    # Else ipykernel 6's debugger has something to say about every kernel of newer Pythons.
+    os.environ["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     before = os.getloadavg()[0]
     with EmbeddedPostgres() as postgres:
@@ -53,6 +55,8 @@ def main() -> int:
     print(_machine(before))
     print(f"{plan.runs} runs, {plan.exits} exits\n")
     print(table(figures))
+    if jumped := disturbed(figures):
+        print(f"\ndisturbed, so to be measured again: {', '.join(jumped)}")
     missed = [figure.name for figure in figures if figure.missed]
     if missed:
         print(f"\nmissed: {', '.join(missed)}")

@@ -7,6 +7,9 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+#: On a machine that does nothing else the slowest start of a bare server takes this much of the fastest.
+STEADY = 1.3
+
 
 @dataclass(frozen=True)
 class Figure:
@@ -61,6 +64,15 @@ def milliseconds(
 def percentile(samples: Sequence[float], share: float) -> float:
     """Return the smallest sample that this share of them does not exceed (nearest rank)."""
     return sorted(samples)[math.ceil(share * len(samples)) - 1]
+
+
+def disturbed(figures: Sequence[Figure]) -> list[str]:
+    """Name the floors that jumped: nothing of ours runs in them, so the machine was busy with something else."""
+    return [
+        figure.name
+        for figure in figures
+        if "floor" in figure.name and figure.spread and figure.spread[1] > STEADY * figure.spread[0]
+    ]
 
 
 def table(figures: Sequence[Figure]) -> str:
