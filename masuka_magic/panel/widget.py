@@ -34,6 +34,8 @@ _PUSH_S = 0.5
 #: Checks are mostly done before anything could be read; longer ones are shown.
 _PATIENT_S = 0.2
 
+_MOVING = frozenset({"new", "checking", "starting"})
+
 #: The panels that may still change, for the cells to come.
 _live: list[WidgetView] = []
 
@@ -126,20 +128,16 @@ class WidgetView:
             return
         version, phase = -1, ""
         while phase not in OVER:
-            running = phase in {"new", "checking", "starting"}
-            version, known = board.wait_change(version, _PUSH_S if running else None)
+            version, known = board.wait_change(version, _PUSH_S if phase in _MOVING else None)
             state, phase = self._present(known), known.phase
             with self._drawing:
-                if self._same(state, self._last) and not running:
-                    continue
-                if running and self._clock() - self._drawn_at < _PUSH_S:
-                    continue
-                self._drawn_at = self._clock()
-                if running and self._phase == phase:
+                if phase in _MOVING and phase == self._phase:
+                    if self._clock() - self._drawn_at < _PUSH_S:
+                        continue
                     self._draw(state)
-                else:
+                elif not self._same(state, self._last):
                     self._settle(state)
-                self._phase = phase
+                self._drawn_at, self._phase = self._clock(), phase
 
     def _present(self, state: State) -> State:
         return replace(state, notes=(*state.notes, *self._notes)) if self._notes else state
