@@ -113,7 +113,9 @@ def pointed(file: str, fault: Fault) -> tuple[EvidenceLine, ...]:
     shown = fault.text.strip()[:_CUT]
     line = EvidenceLine(file, fault.line, shown)
     column = fault.column - 1 - (len(fault.text) - len(fault.text.lstrip()))
-    if not shown or fault.column < 1 or not 0 <= column <= len(shown):
+    if not shown:
+        return ()
+    if fault.column < 1 or not 0 <= column <= len(shown):
         return (line,)
     return (line, EvidenceLine("", None, " " * column + "^"))
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -122,6 +123,32 @@ def applications_near(cwd: Path) -> list[str]:
             rank = _USUAL.index(file.name) if file.name in _USUAL else len(_USUAL)
             found += [(rank, f"{module}:{attribute}") for attribute in definitions(source.tree).applications]
     return [target for _, target in sorted(found)][:_MOST_NAMES]
+
+
+def set_from_outside(name: str, cwd: Path, module: Path) -> bool:
+    """Say whether some file of the project may put a name into a module from outside, or does dark magic.
+
+    Looked for as text, in a few hundred files: who sets `.app = `, says `setattr` with the name, or takes
+    the variables of a caller.
+    """
+    word = re.escape(name)
+    sets = re.compile(
+        rf"(?<!\bself)(?<!\bcls)\.{word}\s*(:[^=\n]+)?=(?!=)|setattr\([^)\n]*[\"']{word}[\"']|f_globals|_getframe"
+    )
+    looked = [module]
+    for folder in (cwd, *folders_below(cwd)):
+        looked += [folder / f"{file}.py" for file in python_files(folder)]
+    sources = (read_text(file) for file in looked[:_MOST_FOLDERS])
+    return any(sets.search(text) for text in sources)
+
+
+def read_text(path: Path) -> str:
+    """Read the beginning of a file, "" for one that cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return file.read(_FILE_BYTES).decode("utf-8", "replace")
+    except OSError:
+        return ""
 
 
 def env_file_near(cwd: Path, package: Path) -> Path | None:

@@ -82,7 +82,11 @@ def _read(path: Path, _changed_ns: int, _size: int) -> Source | None:
     except SyntaxError as error:
         fault = _fault([type(error).__name__, error.lineno, error.offset, error.msg, error.text], content)
     except (ValueError, RecursionError, MemoryError):
-        tree = None  # NUL bytes, or nesting without end: left to the start.
+        tree = None  # Nesting without end is left to the start.
+    if (
+        b"\0" in content and tree is None
+    ):  # A ValueError up to Python 3.11, a SyntaxError without a line since.
+        fault = Fault("SyntaxError", 1, 0, "it holds NUL bytes, as UTF-16 text does; Python reads UTF-8", "")
     return Source(path, content.decode("utf-8-sig", "replace"), tree, fault)
 
 

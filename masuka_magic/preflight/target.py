@@ -11,7 +11,7 @@ from masuka_magic.preflight.definitions import definitions
 from masuka_magic.preflight.following import Module, follow
 from masuka_magic.preflight.look import Look, Verdict, cell
 from masuka_magic.preflight.misplaced import misplaced
-from masuka_magic.preflight.neighbours import similar
+from masuka_magic.preflight.neighbours import set_from_outside, similar
 from masuka_magic.preflight.search import Missing, Place
 from masuka_magic.preflight.source import Source, read_source
 
@@ -75,6 +75,8 @@ def _attribute(look: Look, module: Module, name: str) -> Iterator[tuple[Finding,
     inside = any(path.is_dir() or path.with_name(f"{name}.py").is_file() for path in places)
     if known.unsure or inside or name.startswith("__") or not name.isidentifier():
         return
+    if set_from_outside(name, look.cwd, module.source.path):
+        return
     notes: tuple[str, ...] = ()
     if name in known.only_as_main:
         notes = ('it is defined under `if __name__ == "__main__"`, which an import does not run',)
@@ -114,7 +116,12 @@ def _shape(look: Look, module: Module, name: str) -> Iterator[tuple[Finding, boo
             fixes.append(Remedy("or name the factory", lines, "cell", safe=True))
         certain = known.applications[name].partition("(")[0].rpartition(".")[2] in {"FastAPI", "Starlette"}
         yield Finding("asgi-attribute", title, f"{module.name}:{name}", (), (), tuple(fixes)), certain
-    elif not look.config.factory and name in known.factories and isinstance(value, ast.FunctionDef):
+    elif not look.config.factory and name in known.factories and _is_plain_function(value):
         title = f"`{name}` in {shown} is a function that returns an application"
         fix = Remedy("call it", f"{cell('app', f'{module.name}:{name}')}\nfactory = true", "cell", safe=True)
         yield Finding("asgi-attribute", title, f"{module.name}:{name}", (), (), (fix,)), False
+
+
+def _is_plain_function(node: ast.AST | None) -> bool:
+    """Say whether a name is the function that stands there: a decorator may have made anything of it."""
+    return isinstance(node, ast.FunctionDef) and not node.decorator_list

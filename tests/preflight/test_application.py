@@ -140,6 +140,12 @@ DEFINED_SOMEHOW = {
         "app/settings.py": "def (",
         "app/main.py": "from app import settings\n" + MAIN,
     },
+    "its own module": {"app/main.py": "import app.main\napp.main.app = print\n"},
+    "a frame": {"app/main.py": "import app.magic\n", "app/magic.py": "import sys\nsys._getframe(9)\n"},
+    "another file": {
+        "app/main.py": "import app.wiring\n",
+        "app/wiring.py": "def wire(m):\n    m.app = print\n",
+    },
     "doubtful escapes": {"app/main.py": MAIN + "pattern = '\\d'\n"},
     "a path that is moved": {
         "app/main.py": "import sys\nsys.path.insert(0, 'lib')\nimport shop.thing\n" + MAIN
@@ -282,6 +288,16 @@ def test_an_attribute_that_is_not_defined_is_told(project, source, title, fix) -
     assert (title, fix) == (result.text, fixes(result)[0])
 
 
+def test_a_middleware_sets_nothing_from_outside(project) -> None:
+    """`self.app = …` in another file says nothing about the module's own names."""
+    layer = "class Layer:\n    def __init__(self, app):\n        self.app = app\n"
+
+    assert (
+        code(check(project({"app/main.py": FASTAPI + "api = FastAPI()", "app/layer.py": layer})))
+        == "asgi-attribute"
+    )
+
+
 def test_an_application_that_exists_only_as_a_script_is_told(project) -> None:
     """What stands under the main guard is not there after an import."""
     result = check(project({"app/main.py": "if __name__ == '__main__':\n    app = print"}))
@@ -328,6 +344,17 @@ def test_a_file_that_does_not_parse_is_pointed_at(project, files) -> None:
     assert result.finding is not None
     line, caret = result.finding.evidence
     assert (2, "if x", "    ^") == (line.line_number, line.text, caret.text)
+
+
+def test_a_file_in_utf_16_is_told(project) -> None:
+    """A file that an editor saved in UTF-16 is no Python, and says so."""
+    root = project({"app/main.py": ""})
+    (root / "app/main.py").write_text(MAIN, "utf-16")
+
+    result = check(root)
+
+    assert code(result) == "syntax-error"
+    assert "app/main.py:1 does not parse: it holds NUL bytes" in result.text
 
 
 @pytest.mark.parametrize("line", ["!pip install fastapi", "%load_ext masuka_magic", "    %matplotlib inline"])
