@@ -48,6 +48,12 @@ def choose_view(options: StartOptions, *, findings: bool = False) -> View:
     """
     if options.quiet:
         return NoView()
+    from masuka_magic.guard import GuardedView
+
+    return GuardedView(_view(options, findings=findings))
+
+
+def _view(options: StartOptions, *, findings: bool) -> View:
     shell = None if options.text else _notebook_shell()
     if shell is not None and importlib.util.find_spec("ipywidgets") is not None:
         from masuka_magic.panel.widget import WidgetView
