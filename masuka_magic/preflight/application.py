@@ -18,7 +18,7 @@ from masuka_magic.diagnosis.findings import Finding, Remedy
 from masuka_magic.preflight import interpreter
 from masuka_magic.preflight.check import CheckContext, CheckLayer, CheckResult
 from masuka_magic.preflight.look import Look, Verdict
-from masuka_magic.preflight.neighbours import env_file_near, folders_below, nearest_parent, similar
+from masuka_magic.preflight.neighbours import env_file_near, folders_below, holds, nearest_parent, similar
 from masuka_magic.preflight.programs import command, module, script
 from masuka_magic.preflight.search import Missing, search_of
 from masuka_magic.preflight.shadowing import shadowing
@@ -121,10 +121,14 @@ def _folder(config: StartConfig) -> Finding | None:
     here = [folder.name for folder in folders_below(parent, depth=1)]
     likely = [parent / name / cwd.relative_to(parent / missing) for name in similar(missing, here)]
     likely += [folder for folder in folders_below(parent, depth=2) if folder.name == cwd.name]
+    if config.target.kind in {"app", "module"}:
+        wanted, kernel = config.target.value.partition(":")[0], Path.cwd()
+        likely += [folder for folder in (kernel, *folders_below(kernel, depth=2)) if holds(wanted, folder)]
     there = list(dict.fromkeys(folder for folder in likely if folder.is_dir()))[:3]
     fixes = tuple(
         Remedy("start it there", f"cwd = {json.dumps(str(folder))}", "cell", safe=True) for folder in there
     )
+    fixes = fixes or (Remedy("set `cwd` to the folder that holds the application", kind="cell"),)
     note = f"{parent} is there; it has no {missing}"
     return Finding("missing-path", f"there is no folder {cwd}", str(cwd), (), (note,), fixes)
 

@@ -38,13 +38,21 @@ _USUAL = ("main.py", "app.py", "server.py", "api.py", "asgi.py", "wsgi.py")
 
 
 def folders_with(module: str, cwd: Path) -> Iterator[Path]:
-    """Yield the folders near `cwd` in which the module's file is, nearest first."""
-    parts = module.split(".")
-    for folder in (*list(cwd.parents)[:_PARENTS], *folders_below(cwd), *folders_below(cwd.parent, depth=1)):
-        place = folder.joinpath(*parts)
-        files = (place.with_name(f"{parts[-1]}.py"), place / "__init__.py")
-        if folder != cwd and any(map(_is_readable, files)):
-            yield folder
+    """Yield the folders near `cwd` in which the module's file is, nearest first.
+
+    A sister folder counts when it is the only one: below a folder such as /tmp there may be many.
+    """
+    near = (*list(cwd.parents)[:_PARENTS], *folders_below(cwd))
+    yield from (folder for folder in near if holds(module, folder))
+    sisters = [one for one in folders_below(cwd.parent, depth=1) if one != cwd and holds(module, one)]
+    if len(sisters) == 1:
+        yield sisters[0]
+
+
+def holds(module: str, folder: Path) -> bool:
+    """Say whether a folder has the module's file."""
+    place = folder.joinpath(*module.split("."))
+    return _is_readable(place.with_name(f"{place.name}.py")) or _is_readable(place / "__init__.py")
 
 
 def _is_readable(path: Path) -> bool:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
+import re
 import shlex
 import shutil
 from collections.abc import Iterator
@@ -18,6 +18,7 @@ from masuka_magic.preflight.source import read_source
 
 _MOST_OFFERED = 3
 _SHELL = ("/bin/sh", "-c")
+_ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=")
 
 
 def script(look: Look) -> Verdict:
@@ -144,7 +145,7 @@ def command(look: Look) -> Verdict:
     if "/" in program:
         file = look.cwd / program
         if not file.exists():
-            return Verdict("", (_no_program(look, f"there is no program {file}", program, ()),))
+            return Verdict("", (_no_program(look, f"there is no program {file}", program, ""),))
         if file.is_dir() or not os.access(file, os.X_OK):
             fix = Remedy("make it a program", f"chmod +x {shlex.quote(str(file))}", safe=True)
             title = f"{file} is a folder" if file.is_dir() else f"{file} may not be executed"
@@ -155,24 +156,30 @@ def command(look: Look) -> Verdict:
     found = shutil.which(program, path=path)
     if found is not None:
         return Verdict(found)
-    near = tuple(similar(program, sorted(set(_programs(path)))))
-    return Verdict("", (_no_program(look, f"there is no command {program} in PATH", program, near),))
+    return Verdict("", (_no_program(look, f"there is no command {program} in PATH", program, path),))
 
 
 def _programs(path: str) -> Iterator[str]:
     for folder in path.split(os.pathsep):
-        if Path(folder).is_dir():
+        if folder and os.access(folder, os.R_OK | os.X_OK) and Path(folder).is_dir():
             yield from os.listdir(folder)  # noqa: PTH208 - thousands of names
 
 
-def _no_program(look: Look, title: str, program: str, near: tuple[str, ...]) -> Finding:
-    rest = list(look.config.target.argv[1:])
-    fixes = [
-        Remedy("use this one", f"command = {json.dumps(shlex.join([name, *rest]))}", "cell", confidence=0.5)
-        for name in near
-    ]
+def _no_program(look: Look, title: str, program: str, path: str) -> Finding:
+    """`path` is the PATH in which a program of a similar name may be, "" for none."""
+    argv = look.config.target.argv
     beside = Path(look.config.python).parent / program
+    if _ASSIGNMENT.match(program):
+        note = "NAME=VALUE before a program is a shell's way; it belongs into [env]"
+        fix = Remedy(
+            "or let a shell run it", f"{cell('command', look.config.target.value)}\nshell = true", "cell"
+        )
+        return Finding("missing-command", title, program, (), (note,), (fix,))
     if "/" not in program and beside.is_file():
-        whole = f"command = {json.dumps(shlex.join([str(beside), *rest]))}"
-        fixes.insert(0, Remedy("it is beside the backend's Python", whole, "cell", safe=True))
-    return Finding("missing-command", title, program, remedies=tuple(fixes))
+        names, why = [str(beside)], "it is beside the backend's Python"
+    else:
+        names, why = similar(program, sorted(set(_programs(path)))), "use this one"
+    fixes = tuple(
+        Remedy(why, cell("command", shlex.join([name, *argv[1:]])), "cell", confidence=0.5) for name in names
+    )
+    return Finding("missing-command", title, program, remedies=fixes)

@@ -59,12 +59,16 @@ class Missing:
 
 @dataclass(frozen=True)
 class Search:
-    """The search path of one backend. `own` is what stands before everything installed, nearest first."""
+    """The search path of one backend. `own` is what stands before everything installed, nearest first.
+
+    `open_end`: a file of the server's own may add to it, or change the folder.
+    """
 
     python: str
     cwd: Path
     own: tuple[Path, ...]
     environ: Mapping[str, str]
+    open_end: bool = False
 
     @cached_property
     def folders(self) -> tuple[Path, ...]:
@@ -84,6 +88,8 @@ class Search:
 
     def confirm_missing(self, module: str) -> bool:
         """Let the backend's own Python look; True only when it, too, finds no such module."""
+        if self.open_end:
+            return False
         top, *rest = module.split(".")
         answer = interpreter.ask(
             self.python, ("-c", _FIND, top, *map(str, self.own)), cwd=str(self.cwd), env=self.environ or None
@@ -116,7 +122,14 @@ def search_of(config: StartConfig, environ: Mapping[str, str]) -> Search:
         first = [*reversed(more), moved, *first]
     path = [cwd / part if part else cwd for part in environ.get("PYTHONPATH", "").split(os.pathsep)]
     own = [*first, *(path if environ.get("PYTHONPATH") else [])]
-    return Search(config.python, cwd, tuple(dict.fromkeys(map(_normal, own))), environ)
+    open_end = config.target.kind == "app" and config.server == "gunicorn" and _has_own_file(config, environ)
+    return Search(config.python, cwd, tuple(dict.fromkeys(map(_normal, own))), environ, open_end)
+
+
+def _has_own_file(config: StartConfig, environ: Mapping[str, str]) -> bool:
+    """Say whether gunicorn reads settings elsewhere, which may change its folder (gunicorn/app/base.py)."""
+    named = any(word.startswith(("-c", "--config")) for word in config.args)
+    return named or "GUNICORN_CMD_ARGS" in environ or Path(config.cwd, "gunicorn.conf.py").exists()
 
 
 def option(args: Sequence[str], name: str) -> str | None:

@@ -178,6 +178,20 @@ def test_the_search_path_of_the_backend_counts(project, tmp_path) -> None:
     assert all(one.verdict == "pass" or code(one) == "missing-module" for one in (moved, added))
 
 
+def test_settings_of_gunicorn_may_change_the_folder(project) -> None:
+    """Where gunicorn reads settings of its own, a module that is not found by reading may be found by it."""
+    root = project({"src/app/main.py": MAIN, "run/gunicorn.conf.py": "chdir = '../src'", "bare/x": ""})
+    allowed = {"", "missing-module"}  # Where gunicorn is not installed, that is said.
+
+    assert code(check(root / "bare", server="gunicorn")) == "wrong-cwd"
+    for result in (
+        check(root / "run", server="gunicorn"),
+        check(root / "bare", server="gunicorn", args=("-c", "../run/gunicorn.conf.py")),
+        check(root / "bare", server="gunicorn", environ={"GUNICORN_CMD_ARGS": "--chdir ../src"}),
+    ):
+        assert (result.finding.code if result.finding else "") in allowed
+
+
 def test_an_installed_application_passes(project) -> None:
     """A module that is installed for the interpreter is left to the start."""
     assert check(project({"README": ""}), "uvicorn.main:main").verdict == "pass"
@@ -549,6 +563,7 @@ def test_a_dotenv_elsewhere_is_a_warning_when_it_is_asked_for(project) -> None:
         ("command", "sh -c true", "pass"),
         ("command", "./go.sh", ("permission", None)),
         ("command", "./gone", ("missing-command", None)),
+        ("command", "PORT=1 sh", ("missing-command", 'command = "PORT=1 sh"\nshell = true')),
         ("command", "no-such-program-at-all x", ("missing-command", None)),
     ],
 )
