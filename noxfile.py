@@ -148,6 +148,13 @@ def matrix(session: nox.Session) -> None:
 
 
 @nox.session(python=interpreter(OLDEST))
+def browser(session: nox.Session) -> None:
+    """Look at the panel in JupyterLab, with the chromium that is on PATH."""
+    install_project(session, "jupyterlab>=4.4", "playwright")
+    session.run("pytest", "tests/browser", *session.posargs)
+
+
+@nox.session(python=interpreter(OLDEST))
 def benchmarks(session: nox.Session) -> None:
     """Measure: one thing at a time, on a machine that does nothing else."""
     install_project(session)
