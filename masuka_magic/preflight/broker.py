@@ -32,7 +32,7 @@ from masuka_magic.preflight.redis_findings import (
     unknown_host,
     unreadable,
 )
-from masuka_magic.preflight.redis_talk import parse_redis_url, talk
+from masuka_magic.preflight.redis_talk import HandshakeError, RedisUrl, parse_redis_url, talk
 
 if TYPE_CHECKING:
     from masuka_magic.config.model import StartConfig
@@ -138,24 +138,30 @@ def _look(url: str, context: CheckContext, deadline: float) -> Seen:
     scheme = url.partition("://")[0].lower()
     if scheme in _AMQP:
         return _look_at_amqp(url, _AMQP[scheme], context, deadline)
-    here = this_machine()
     parsed = parse_redis_url(url)
     if parsed is None:
         return unreadable()
     addresses = (parsed.path,) if parsed.path else _addresses(parsed.host, context, deadline)
     if isinstance(addresses, str):
         return unknown_host("Redis", parsed.host, addresses)
+    return _look_at_redis(parsed, addresses, deadline, context.config.python)
+
+
+def _look_at_redis(url: RedisUrl, addresses: tuple[str, ...], deadline: float, python: str) -> Seen:
     try:
-        answer = talk(parsed, addresses, deadline)
+        answer = talk(url, addresses, deadline)
+    except HandshakeError:
+        return no_tls(url, "no answer to the TLS handshake", untrusted=False)
+    except ssl.SSLCertVerificationError as error:
+        return no_tls(url, error.verify_message, untrusted=True)
     except ssl.SSLError as error:
-        untrusted = isinstance(error, ssl.SSLCertVerificationError)
-        words = error.verify_message if isinstance(error, ssl.SSLCertVerificationError) else error.reason
-        return no_tls(parsed, words or str(error), untrusted=untrusted)
+        return no_tls(url, error.reason or str(error), untrusted=False)
     except OSError as error:
-        server = shutil.which("redis-server") is not None
-        fix = start_redis(here, installed=server) if parsed.path or is_local(parsed.host) else None
-        return refusal("Redis", parsed.place, error, words_of(error), fix)
-    return judge(parsed, answer, resp3=_speaks_resp3(context.config.python))
+        fix = None
+        if url.path or is_local(url.host):
+            fix = start_redis(this_machine(), installed=shutil.which("redis-server") is not None)
+        return refusal("Redis", url.place, error, words_of(error), fix)
+    return judge(url, answer, resp3=_speaks_resp3(python))
 
 
 def _look_at_amqp(url: str, usual: int, context: CheckContext, deadline: float) -> Seen:

@@ -17,6 +17,10 @@ from masuka_magic.preflight.addresses import open_connection
 _MOST_BYTES = 65_536
 
 
+class HandshakeError(TimeoutError):
+    """The server said nothing to the offer of TLS, as one does that waits for more of a command."""
+
+
 @dataclass(frozen=True, slots=True)
 class RedisUrl:
     """Where a URL points, as redis-py reads it (redis/connection.py, parse_url). `path` is a Unix socket's."""
@@ -76,7 +80,7 @@ class RedisAnswer:
 
 
 def talk(url: RedisUrl, addresses: tuple[str, ...], deadline: float) -> RedisAnswer:
-    """Ask everything at once. Raises OSError (also ssl.SSLError) where there is no conversation."""
+    """Ask everything at once. Raises OSError where there is no conversation: also ssl.SSLError, HandshakeError."""
     commands: list[tuple[str, ...]] = []
     if url.password or url.user:
         commands.append(("AUTH", *([url.user] if url.user else []), url.password))
@@ -108,7 +112,10 @@ def _in_tls(plain: socket.socket, url: RedisUrl, deadline: float) -> socket.sock
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     plain.settimeout(max(0.01, deadline - time.monotonic()))
-    return context.wrap_socket(plain, server_hostname=url.host)
+    try:
+        return context.wrap_socket(plain, server_hostname=url.host)
+    except TimeoutError as error:
+        raise HandshakeError from error
 
 
 def _request(words: tuple[str, ...]) -> bytes:
