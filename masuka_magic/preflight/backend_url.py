@@ -33,6 +33,8 @@ def judge(config: StartConfig, url: str, environ: Mapping[str, str]) -> Judgemen
     """Say whether the SQLAlchemy that is installed for the backend refuses the URL, where that is certain."""
     from masuka_magic.preflight.interpreter import has_unread_hooks
 
+    if config.target.kind == "command":  # It brings its own interpreter, if it is Python at all.
+        return Judgement(None, "it can be read")
     packages = packages_of(config.python, environ)
     taken = driver_of(url, packages)
     if taken is None or has_unread_hooks(config.python):

@@ -35,9 +35,12 @@ _ENVIRONMENT = {
     "PGDATABASE": "dbname",
     "PGSSLMODE": "sslmode",
     "PGSSLROOTCERT": "sslrootcert",
+    "PGSSLCERT": "sslcert",
+    "PGSSLKEY": "sslkey",
     "PGPASSFILE": "passfile",
+    "PGOPTIONS": "options",
 }
-_ENVIRONMENT_OPTIONS = ("sslmode", "sslrootcert", "passfile")
+_ENVIRONMENT_OPTIONS = ("sslmode", "sslrootcert", "sslcert", "sslkey", "passfile", "options")
 
 
 class DatabaseCheck:

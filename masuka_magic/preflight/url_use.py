@@ -32,8 +32,10 @@ _OTHERS = re.compile(
 #: `"sqlite" in url` is asked by most who set check_same_thread, and mends nothing.
 _MENDED = re.compile(
     r"""["'](?:(?:postgres(?:ql)?|mysql|mariadb)(?:\+\w+)?|sqlite\+\w+)(?::(?://+)?)?(?:["'{%]|\\)"""
+    r"""|["'+](?:asyncpg|psycopg\w*|pg8000|aiosqlite|aiomysql|asyncmy|pymysql)\b(?!://\w)"""
     r"|\bdrivername\b|\bmake_url\b|\bURL\.create\b|\burl(?:parse|split|unsplit|unparse)\b|\bregistry\.register\b"
-    r"|\b(?:PostgresDsn|MultiHostUrl|AnyUrl)\.build\b|(?i:(?:database|db)_?ur[li]\w*\.replace\()"
+    r"|\b(?:PostgresDsn|MultiHostUrl|AnyUrl)\.build\b"
+    r"|(?i:ur[li]\w*\)?\.(?:replace|split|partition|rpartition|removeprefix|lstrip|format)\()|\bre\.sub\("
     r"|\bconnect_args\b.*\bssl|\bcreator\s*=|\basync_creator\s*="
 )
 _SYNC_ENGINE = re.compile(r"(?<!async_)\b(?:create_engine|engine_from_config)\s*\(")
