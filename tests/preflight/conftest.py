@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -37,8 +38,31 @@ def make_config(tmp_path: Path) -> Callable[..., StartConfig]:
 
     def make(url: str | None = None, *, hidden: str | None = None, **settings: Any) -> StartConfig:
         database = None if url is None else Database(url, "[env]", hidden)
-        target = Target("app", "app.main:app")
-        return StartConfig(target, str(tmp_path), "/usr/bin/python3", database=database, **settings)
+        usual = {"python": "/usr/bin/python3", "target": Target("app", "app.main:app")}
+        return StartConfig(cwd=str(tmp_path), database=database, **{**usual, **settings})
+
+    return make
+
+
+@pytest.fixture
+def backend_python(tmp_path: Path) -> Callable[..., str]:
+    """Make a virtual environment of files alone; `backend_python("sqlalchemy-2.1.0", modules=("psycopg2",))`.
+
+    It returns the path of its interpreter. The modules are empty folders: nothing is imported from them.
+    """
+
+    def make(*distributions: str, modules: tuple[str, ...] = (), entry_points: str = "") -> str:
+        root, short = tmp_path / "backend-venv", f"{sys.version_info.major}.{sys.version_info.minor}"
+        site = root / "lib" / f"python{short}" / "site-packages"
+        for name in (*(f"{distribution}.dist-info" for distribution in distributions), *modules):
+            (site / name).mkdir(parents=True)
+        if entry_points:
+            (site / f"{distributions[-1]}.dist-info" / "entry_points.txt").write_text(entry_points)
+        (root / "bin").mkdir()
+        (root / "bin" / "python").symlink_to(sys.executable)
+        home = Path(sys.executable).resolve().parent
+        (root / "pyvenv.cfg").write_text(f"home = {home}\nversion = {short}.0\n")
+        return str(root / "bin" / "python")
 
     return make
 
