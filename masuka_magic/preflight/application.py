@@ -49,13 +49,16 @@ class ApplicationCheck:
             config.target.kind
         ]
         read = reader(look)
-        findings = list(read.failed)
+        # A reloader lives on after a broken import, so that the file can be mended while it runs.
+        reloads = config.target.kind == "app" and any(word.startswith("--reload") for word in config.args)
+        findings = [] if reloads else list(read.failed)
         if not findings and config.target.kind == "app":
             findings += _server(look)
         said = [read.text]
         if config.target.kind == "app":
             said.append(_server_text(look))
-        warned = [] if findings else [*read.warned, *_advice(look, read)]
+        doubts = (*read.failed, *read.warned) if reloads else read.warned
+        warned = [] if findings else [*doubts, *_advice(look, read)]
         return _result(findings, warned, ", ".join(part for part in said if part))
 
 

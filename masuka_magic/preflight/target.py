@@ -84,42 +84,53 @@ def _attribute(look: Look, module: Module, name: str) -> Iterator[tuple[Finding,
     title = f"`{name}` is not defined in {shown}"
     if offered:
         title += "; it defines " + " and ".join(f"`{other} = {call}`" for other, call in offered.items())
-    fixes = [
-        Remedy("name what it defines", cell("app", f"{module.name}:{other}"), "cell", safe=True)
-        for other in offered
+    elif known.factories:
+        title += f"; its function `{known.factories[0]}` returns an application"
+    fixes = _instead(module, name)
+    # Where the file has nothing like it, something else may end the import first: the start will know.
+    certain = bool(fixes or notes)
+    fixes = fixes or (
+        Remedy(f"define it there, or name in `app` what {module.name} does define", kind="edit"),
+    )
+    yield Finding("asgi-attribute", title, f"{module.name}:{name}", (), notes, fixes), certain
+
+
+def _instead(module: Module, name: str) -> tuple[Remedy, ...]:
+    """Offer the applications and factories that the file has, else a name that is like the one wanted."""
+    known, said = module.known, "name what it defines"
+    fixes = [Remedy(said, _named(module, other), "cell", safe=True) for other in known.applications]
+    fixes += [
+        Remedy(f"let {other} make it", _made_by(module, other), "cell", safe=True)
+        for other in known.factories
     ]
-    for other in known.factories[: _MOST_OFFERED - len(fixes)]:
-        lines = f"{cell('app', f'{module.name}:{other}')}\nfactory = true"
-        fixes.append(Remedy(f"let {other} make it", lines, "cell", safe=True))
     if not fixes:
         close = [*sorted(_USUAL & known.names.keys()), *similar(name, list(known.names))]
-        fixes = (
-            [Remedy("name what it defines", cell("app", f"{module.name}:{close[0]}"), "cell")]
-            if close
-            else []
-        )
-    fixes = fixes or [
-        Remedy(f"define it there, or name in `app` what {module.name} does define", kind="edit")
-    ]
-    yield Finding("asgi-attribute", title, f"{module.name}:{name}", (), notes, tuple(fixes)), True
+        fixes = [Remedy(said, _named(module, other), "cell", confidence=0.5) for other in close[:1]]
+    return tuple(fixes[:_MOST_OFFERED])
+
+
+def _named(module: Module, attribute: str) -> str:
+    return cell("app", f"{module.name}:{attribute}")
+
+
+def _made_by(module: Module, factory: str) -> str:
+    return f"{_named(module, factory)}\nfactory = true"
 
 
 def _shape(look: Look, module: Module, name: str) -> Iterator[tuple[Finding, bool]]:
     """Compare what the attribute is with `factory`."""
     known, shown = module.known, module.shown
-    value = known.names[name]
+    value, culprit = known.names[name], f"{module.name}:{name}"
     if look.config.factory and name in known.applications and value is not None:
         title = f"`{name}` in {shown} is an application, `{known.applications[name]}`, and no factory"
-        fixes = [Remedy("leave factory out", cell("app", f"{module.name}:{name}"), "cell", safe=True)]
-        for other in known.factories[:1]:
-            lines = f"{cell('app', f'{module.name}:{other}')}\nfactory = true"
-            fixes.append(Remedy("or name the factory", lines, "cell", safe=True))
+        leave = Remedy("leave factory out", _named(module, name), "cell", safe=True)
+        other = [Remedy("or name the factory", _made_by(module, one), "cell") for one in known.factories[:1]]
         certain = known.applications[name].partition("(")[0].rpartition(".")[2] in {"FastAPI", "Starlette"}
-        yield Finding("asgi-attribute", title, f"{module.name}:{name}", (), (), tuple(fixes)), certain
+        yield Finding("asgi-attribute", title, culprit, (), (), (leave, *other)), certain
     elif not look.config.factory and name in known.factories and _is_plain_function(value):
         title = f"`{name}` in {shown} is a function that returns an application"
-        fix = Remedy("call it", f"{cell('app', f'{module.name}:{name}')}\nfactory = true", "cell", safe=True)
-        yield Finding("asgi-attribute", title, f"{module.name}:{name}", (), (), (fix,)), False
+        fix = Remedy("call it", _made_by(module, name), "cell", safe=True)
+        yield Finding("asgi-attribute", title, culprit, (), (), (fix,)), False
 
 
 def _is_plain_function(node: ast.AST | None) -> bool:

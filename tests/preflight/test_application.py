@@ -287,11 +287,10 @@ def test_a_notebook_of_the_modules_name_is_told(project) -> None:
         ),
         (
             FASTAPI + "def create_app():\n    made = FastAPI()\n    return made",
-            "`app` is not defined in app/main.py",
+            "`app` is not defined in app/main.py; its function `create_app` returns an application",
             'app = "app.main:create_app"\nfactory = true',
         ),
         ("application = load()", "`app` is not defined in app/main.py", 'app = "app.main:application"'),
-        ("app: object", "`app` is not defined in app/main.py", None),
     ],
 )
 def test_an_attribute_that_is_not_defined_is_told(project, source, title, fix) -> None:
@@ -300,6 +299,22 @@ def test_an_attribute_that_is_not_defined_is_told(project, source, title, fix) -
 
     assert ("fail", "asgi-attribute") == (result.verdict, code(result))
     assert (title, fix) == (result.text, fixes(result)[0])
+
+
+@pytest.mark.parametrize("source", ["", "app: object", "import os\nTOKEN = os.environ['UNSET']\n"])
+def test_a_module_without_anything_like_it_is_a_warning(project, source) -> None:
+    """Something else may end such an import first, and is then the cause."""
+    result = check(project({"app/main.py": source}))
+
+    assert ("warn", "`app` is not defined in app/main.py") == (result.verdict, result.text)
+
+
+def test_a_reloader_is_started_all_the_same(project) -> None:
+    """With --reload a broken file is a warning: it can be mended while the server runs."""
+    root = project({"app/main.py": "if x\n"})
+
+    assert check(root).verdict == "fail"
+    assert ("warn", "syntax-error") == ((result := check(root, args=("--reload",))).verdict, code(result))
 
 
 def test_a_middleware_sets_nothing_from_outside(project) -> None:
