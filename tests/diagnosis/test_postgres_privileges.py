@@ -13,8 +13,10 @@ URL = PostgresUrl(user="masuka", hosts=("127.0.0.1",), ports=("5432",), database
     ("message", "title", "command"),
     [
         (
-            "(psycopg2.errors.InsufficientPrivilege) permission denied for schema public\n"
-            "LINE 2: CREATE TABLE projects (\n                     ^\n",
+            (
+                "(psycopg2.errors.InsufficientPrivilege) permission denied for schema public\n"
+                "LINE 2: CREATE TABLE projects (\n                     ^\n"
+            ),
             "role masuka may not create tables in schema public of database shop",
             "sudo -u postgres psql -d shop -c 'GRANT CREATE ON SCHEMA public TO masuka'",
         ),
