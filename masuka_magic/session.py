@@ -164,7 +164,7 @@ class Session:
             config,
             run,
             board,
-            checks=checks_for(config),
+            checks=checks_for(config, {**os.environ, **config.env}),
             environ=dict(os.environ),
             on_spawn=spawned,
             only_check=only_check,
