@@ -67,7 +67,9 @@ def _story(state: State) -> tuple[Segment, ...]:
     segments = [Segment("ok", state.preflight_s or 0.0, "checks")]
     imported, server, ready = (state.stage(name) for name in (IMPORT, SERVER, READY))
     segments += _importing(state, imported, server)
-    segments += _stretch(server, None if ready is None else ready.began, "server")
+    # A first answer that is the right one ends both at once.
+    answering = state.became_ready if ready is None or ready.began is None else ready.began
+    segments += _stretch(server, answering, "server")
     segments += _stretch(ready, state.became_ready, "first answer")
     if state.usual_s is not None and any(segment.kind == "bad" for segment in segments):
         left = state.usual_s - sum(segment.seconds for segment in segments)

@@ -104,7 +104,7 @@ def colour(page: Any, value: str) -> str:
 
 
 def test_the_panel_lives_in_jupyterlab(lab, page, wait_until, tmp_path):
-    """One widget, ready; a death is shown without any cell; the saved copy shows the same after a reopening."""
+    """One widget, ready; a death is shown without any cell; the saved copy holds HTML alone."""
     address, folder = lab
     page.goto(f"{address}/lab/tree/panel.ipynb?reset")
     page.wait_for_selector(".jp-Notebook")

@@ -35,6 +35,15 @@ def test_the_story_adds_up_to_the_time(unfold: Unfold, good_start: tuple[Event, 
     assert sum(told(state).values()) == pytest.approx(7.6, abs=0.01)
 
 
+def test_a_first_answer_that_is_right_ends_the_servers_time(
+    unfold: Unfold, serving: tuple[Event, ...]
+) -> None:
+    """The story is whole also when the server was never seen listening before it was ready."""
+    state = unfold((*serving, events.BecameReady(7.6, events.Answer(0.003, 200, listening=True))))[-1]
+    assert told(state)["server"] == pytest.approx(0.1)
+    assert sum(told(state).values()) == pytest.approx(7.6, abs=0.01)
+
+
 def test_a_broken_import_is_where_it_ends(unfold: Unfold, importing: tuple[Event, ...]) -> None:
     """What failed is told apart, and what was left of the usual time stays empty."""
     state = unfold((*importing, events.ImportBroke(5.0, 4.9, "x"), events.Exited(5.1, 1, "exit code 1")))[-1]
