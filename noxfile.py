@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -70,7 +71,7 @@ if not PRESENT:
 # The oldest Python tells what is too new for it; Colab has the newest.
 OLDEST, NEWEST = PRESENT[0], PRESENT[-1]
 
-nox.options.sessions = ["lint", f"tests-{OLDEST}", f"colab-{NEWEST}"]
+nox.options.sessions = ["lint", f"tests-{OLDEST}", f"colab-{NEWEST}", "browser"]
 
 
 @functools.cache
@@ -150,6 +151,8 @@ def matrix(session: nox.Session) -> None:
 @nox.session(python=interpreter(OLDEST))
 def browser(session: nox.Session) -> None:
     """Look at the panel in JupyterLab, with the chromium that is on PATH."""
+    if shutil.which("chromium") is None:
+        session.skip("no chromium on PATH: the panel is not looked at in a browser")
     install_project(session, "jupyterlab>=4.4", "playwright")
     session.run("pytest", "tests/browser", *session.posargs)
 
