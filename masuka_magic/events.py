@@ -75,10 +75,14 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Begun(Event):
-    """A start was asked for. `stages` are the names to come, in their order; `usual_s` what it usually takes."""
+    """A start was asked for, or its checks alone. `stages` are the names to come, in their order.
+
+    `usual_s` is what a start of this backend usually takes.
+    """
 
     stages: tuple[str, ...]
     usual_s: float | None = None
+    only_check: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,6 +80,8 @@ class Session:
             state = _show(backend, view, _is_over)
         except KeyboardInterrupt:
             backend.ask_stop("interrupted")
+            backend.wait_over()
+            view.finish(backend.snapshot)
             raise
         view.finish(state)
         backend.settle()

@@ -77,6 +77,7 @@ class State:
     port: int | None
     url: str | None = None
     phase: Phase = "new"
+    only_check: bool = False
     health_path: str = "/health"
     began: float | None = None
     at: float = 0.0
@@ -148,8 +149,9 @@ def advance(state: State, event: Event) -> State:
 
 def _learn(state: State, event: Event) -> State:  # noqa: PLR0911, PLR0912, C901 - one case an event, no case decides
     match event:
-        case Begun(at, stages, usual_s):
-            return replace(state, began=at, usual_s=usual_s, stages=tuple(Stage(name) for name in stages))
+        case Begun(at, stages, usual_s, only_check):
+            named = tuple(Stage(name) for name in stages)
+            return replace(state, began=at, usual_s=usual_s, stages=named, only_check=only_check)
         case CheckStarted(at, check):
             return _set(state, check, status="run", began=at)
         case CheckProgressed(_, check, text):

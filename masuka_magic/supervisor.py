@@ -110,7 +110,8 @@ class Supervisor:
     def _check(self) -> bool:
         """Run the checks; say whether there is something to spawn."""
         stages = (*self._checks.names, *self._way())
-        self._publish(events.Begun(time.monotonic(), stages, self.run.usual_ready_s()))
+        usual_s = None if self._only_check else self.run.usual_ready_s()
+        self._publish(events.Begun(time.monotonic(), stages, usual_s, self._only_check))
         for note in self.run.notes:
             self._publish(events.Noted(time.monotonic(), note))
         self._publish(events.PortChosen(time.monotonic(), self.run.port, self.run.url))
@@ -126,7 +127,7 @@ class Supervisor:
             self._publish(events.Refused(time.monotonic(), self._witness.masked(failed)))
         elif self._only_check:
             advisory.join()
-            self._end_unstarted("checked")
+            self._end_unstarted("checked", "checked")
         else:
             return True
         return False
@@ -144,9 +145,9 @@ class Supervisor:
         )
         return list(results.values())
 
-    def _end_unstarted(self, text: str) -> None:
+    def _end_unstarted(self, text: str, came_to: str = "nothing was started") -> None:
         self._publish(events.Stopping(time.monotonic(), text))
-        self._publish(events.Stopped(time.monotonic(), "nothing was started"))
+        self._publish(events.Stopped(time.monotonic(), came_to))
 
     def _way(self) -> tuple[str, ...]:
         if self._only_check:

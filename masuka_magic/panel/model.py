@@ -113,7 +113,7 @@ def _headline(state: State) -> str:
     return f"{service}  {state.target} on {address(state)}"
 
 
-def _title(state: State) -> tuple[str, str]:
+def _title(state: State) -> tuple[str, str]:  # noqa: PLR0911 - one answer a phase
     """Say in a word or two what has come of what: `Starting`, `app.main:app on 127.0.0.1:8000`."""
     place = f"{state.target} on {address(state)}"
     subject = place if state.service == "backend" else f"{state.service}: {place}"
@@ -126,6 +126,10 @@ def _title(state: State) -> tuple[str, str]:
             return named or state.target, "is no longer healthy"
         case "exited":
             return named or state.target, "has ended"
+        case "stopped" if state.only_check and state.text == "checked":
+            return "Checked", subject
+        case "failed" if state.only_check:
+            return "Would not start", subject
         case "failed":
             return ("Not started" if state.pid is None else "Did not come up"), subject
         case "stopped" if state.spawned is None:
@@ -281,6 +285,8 @@ def outcome_lines(state: State) -> tuple[str, ...]:  # noqa: PLR0911 - one phase
                 _joined("still running", *pid, logs, f"stop it: %masuka_stop{name}"),
             )
         case "failed":
+            if state.only_check:
+                return (f"would not start: {_refusal(state)}",)
             if state.pid is None:
                 return (f"not started: {_refusal(state)}",)
             return (_joined(f"failed{_after(state)}: {ended(state)}", logs),)
@@ -291,6 +297,8 @@ def outcome_lines(state: State) -> tuple[str, ...]:  # noqa: PLR0911 - one phase
                 else f" {duration(state.at - state.became_ready)} after it was ready"
             )
             return (_joined(f"ended{up}: {ended(state)}", logs),)
+        case "stopped" if state.only_check and state.text == "checked":
+            return ("checked: nothing prevents a start",)
         case "stopping" | "stopped":
             told = state.text.startswith(state.phase)
             return (state.text if told else f"{state.phase}: {state.text}" if state.text else state.phase,)

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -16,6 +17,7 @@ import pytest
 
 from masuka_magic import StartFailed
 from masuka_magic.backend import Backend
+from masuka_magic.session import Session
 
 Start = Callable[..., Backend]
 
@@ -352,3 +354,19 @@ def test_only_the_last_ten_runs_are_kept(start: Start) -> None:
         failed(start, "raise SystemExit(1)\n")
     backend = start(HEALTHY)
     assert len(list(backend.run_folder.parent.iterdir())) == 10
+
+
+def test_a_check_alone_leaves_no_folder_and_no_process(
+    start: Start, session: Session, project: Path, private_state: Path
+) -> None:
+    """What is only asked is only answered; a failing check is a failed state with its finding, and no error."""
+    from masuka_magic.config.model import StartConfig, Target
+    from masuka_magic.show import NoView
+
+    (project / "main.py").write_text("app = None\n")
+    config = StartConfig(Target("app", "main:app"), cwd=str(project), python=sys.executable, port=None)
+    state = session.check(config, NoView())
+    assert (state.phase, state.text, state.pid, session.backends) == ("stopped", "checked", None, {})
+    wrong = replace(config, target=Target("app", "mian:app"))
+    assert session.check(wrong, NoView()).findings[0].code == "asgi-import-path"
+    assert [path for path in private_state.rglob("*") if path.is_file()] == []

@@ -222,6 +222,7 @@ def test_check_alone_starts_nothing(notebook, cell):
     run = notebook.run(cell().replace("%%masuka_start", "%%masuka_check"))
     assert run.status == "ok"
     assert "is free" in run.stdout
+    assert run.stdout.splitlines()[-1] == "checked: nothing prevents a start"
     assert [p for p in notebook.processes.running() if "main:app" in p.cmdline()] == []
 
 
