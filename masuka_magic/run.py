@@ -153,6 +153,9 @@ class Run:
         """Look whether the listener belongs to our tree."""
         from masuka_magic.process.listeners import describe_process, listeners, owners_among
 
+        # The leader is nearly always the one, and to ask for it alone needs no look at all processes.
+        if self.leader is not None and owners_among(self.port, [self.leader.pid]) is not None:
+            return Owner(ours=True)
         if owners_among(self.port, [member.pid for member in self.members()]) is not None:
             return Owner(ours=True)
         held = [listener.pid for listener in listeners(self.port) if listener.pid is not None]

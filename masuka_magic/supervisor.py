@@ -70,7 +70,7 @@ class Supervisor:
             self._waiter,
             on_exit=self._exited,
             on_stalled=self._stalled,
-            on_ready=lambda: self._record("ready", ready_s=board.state.ready_s),
+            on_ready=self._became_ready,
         )
         self._thread = threading.Thread(target=self._main, name=f"masuka-{config.name}", daemon=True)
 
@@ -171,10 +171,13 @@ class Supervisor:
         self._on_spawn(process)
         self._watch.begin(process)
         self._record("starting")
-        self.run.prune()
         return True
 
     # -- how it ends -----------------------------------------------------------------------------------
+
+    def _became_ready(self) -> None:
+        self._record("ready", ready_s=self.board.state.ready_s)
+        self.run.prune()
 
     def _stalled(self, text: str) -> None:
         findings = self._witness.diagnose(self.board.state, still_s=self._watch.still_s, alive=True)
@@ -197,6 +200,7 @@ class Supervisor:
         ).phase
         self._record(phase)
         self._sweep()
+        self.run.prune()
 
     def _sweep(self) -> None:
         """Stop what an exited backend left behind; nothing of a run outlives it without an owner."""

@@ -222,8 +222,8 @@ class Watch:
     def _became_ready(self, now: float, answer: events.Answer, note: str | None) -> None:
         self._waiter.cancel("stall", "max wait", "look", "sample", "import broke")
         self._ask_again = False
-        self._glance()
         self._board.publish(events.BecameReady(now, answer, note))
+        self._glance()
         self._on_ready()
         self._next_liveness()
 
