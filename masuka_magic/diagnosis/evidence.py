@@ -26,7 +26,7 @@ _INSTALLED = re.compile(
 )
 #: Linux without root, Colab or PostgreSQL's own tools: remedies are worded for it when nobody looked.
 _A_MACHINE = Machine()
-_BOOTSTRAP = "masuka_magic/process/bootstrap.py"
+_BOOTSTRAP = ("masuka_magic/process/bootstrap.py", "masuka_magic/process/child.py")
 
 
 @dataclass(frozen=True, slots=True)

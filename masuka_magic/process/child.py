@@ -3,7 +3,8 @@
     python bootstrap.py [--app MODULE:ATTRIBUTE] [--factory] -m MODULE [ARGUMENT ...]
     python bootstrap.py SCRIPT [ARGUMENT ...]
 
-It is started by path in the backend's own environment, so it is one file and imports nothing of its package.
+bootstrap.py is started by path in the backend's own environment and runs this file in its place, so this is one
+file and imports nothing of its package.
 It knows nothing of the kernel but a folder, named by MASUKA_RUN, into which it writes reports; whoever reads
 them may be gone, the disk full, the folder deleted: then nothing is written and the server runs all the same.
 The server must run as it does by hand. Therefore nothing that is written in Python is imported here before
@@ -431,7 +432,8 @@ def watch_spawned(spawn: ModuleType) -> None:
 def own_files() -> tuple[str, ...]:
     """Name the files whose frames a start by hand does not have."""
     runpy = sys.modules.get("runpy")
-    return (HERE, runpy.run_module.__code__.co_filename) if runpy else (HERE,)
+    ours = (HERE, BOOTSTRAP)
+    return (*ours, runpy.run_module.__code__.co_filename) if runpy else ours
 
 
 def describe(error: BaseException) -> Json:
@@ -698,11 +700,12 @@ def main(arguments: list[str]) -> None:
 
 
 HERE = main.__code__.co_filename
+BOOTSTRAP = HERE[: -len("child.py")] + "bootstrap.py"
 # It leaves no name in the child's `__main__`, and does nothing when this file has gone meanwhile.
 PRELUDE = (
     "exec(compile(open({0!r}, 'rb').read(), {0!r}, 'exec'), {{'__name__': {1!r}}})"
     " if __import__('os').path.exists({0!r}) else None; "
-).format(os.path.abspath(HERE), SPAWNED)
+).format(os.path.abspath(BOOTSTRAP), SPAWNED)
 
 if __name__ == "__main__":
     main(sys.argv[1:])

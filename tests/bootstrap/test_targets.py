@@ -293,9 +293,10 @@ def test_older_python(version, launch, project, tmp_path, shown):
     assert ["main", "child"] == [report.role for report in watched.all(Hello)]
 
 
-def test_bootstrap_is_python_3_8_and_needs_the_standard_library_alone():
+@pytest.mark.parametrize("name", ["bootstrap.py", "child.py"])
+def test_the_childs_side_is_python_3_8_and_needs_the_standard_library_alone(name):
     """The file parses as Python 3.8, is ASCII (a child compiles it under any locale), and imports no package."""
-    source = BOOTSTRAP.read_text(encoding="ascii")
+    source = BOOTSTRAP.with_name(name).read_text(encoding="ascii")
     tree = ast.parse(source, feature_version=(3, 8))
     imported = set()
     for node in ast.walk(tree):
