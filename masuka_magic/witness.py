@@ -144,7 +144,7 @@ class Witness:
         from masuka_magic.diagnosis.evidence import LogLine
 
         log = self._run.stdout if stream == "stdout" else self._run.stderr
-        tail = log.tail(EVIDENCE_LINES, max_bytes=EVIDENCE_BYTES)
+        tail = log.tail(EVIDENCE_LINES, max_bytes=EVIDENCE_BYTES, numbered=True)
         first = tail.first_line_number
         for i, line in enumerate(tail.lines):
             yield LogLine(stream, None if first is None else first + i, line)

@@ -10,7 +10,7 @@ import os
 import re
 import secrets
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -81,16 +81,22 @@ class LogFile:
         except FileNotFoundError:
             return 0
 
-    def tail(self, n: int = 200, *, max_bytes: int = _CHUNK, raw: bool = False) -> Tail:
+    def tail(
+        self, n: int = 200, *, max_bytes: int = _CHUNK, raw: bool = False, numbered: bool = False
+    ) -> Tail:
         """Return the last `n` lines, at most about `max_bytes` of them; a last line without an end is one.
 
-        Reads from the end, never the whole file.
+        Reads from the end, never the whole file, unless the lines are to be `numbered`: then what is new since
+        the last count is read too, in logs of up to 64 MB.
         """
         descriptor = self._open()
         if descriptor is None:
             return Tail()
         try:
-            return self._tail(descriptor, n, max_bytes, raw=raw)
+            found = self._tail(descriptor, n, max_bytes, raw=raw)
+            if not numbered or not found.lines or _first_data(descriptor, found.size) > 0:
+                return found
+            return replace(found, first_line_number=self._number_at(descriptor, found.bytes_before))
         finally:
             os.close(descriptor)
 
@@ -113,7 +119,6 @@ class LogFile:
             lines=tuple(reversed(shown)),
             size=size,
             bytes_before=first,
-            first_line_number=self._number_at(descriptor, first) if begin == 0 and shown else None,
             starts_mid_line=mid_line and first == starts[0],
         )
 

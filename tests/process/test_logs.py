@@ -111,7 +111,7 @@ def test_the_last_lines(
 ) -> None:
     """An end that is missing makes no difference; numbers count from 1."""
     log.path.write_bytes(text.encode())
-    assert Tail(lines, len(text), before, number) == log.tail(n)
+    assert Tail(lines, len(text), before, number) == log.tail(n, numbered=True)
 
 
 @pytest.mark.parametrize("n", [1, 7, 100, 3000, 100_000])
@@ -122,7 +122,7 @@ def test_a_tail_is_what_splitting_the_whole_gives(
     monkeypatch.setattr(logs, "_BLOCK", 1000)
     text = [f"{number} {'é' * (number % 57)}" for number in range(3000)]
     log.path.write_text("\n".join(text) + "\n", "utf-8")
-    tail = log.tail(n)
+    tail = log.tail(n, numbered=True)
     assert tuple(text[-n:]) == tail.lines
     assert max(1, 3001 - n) == tail.first_line_number
 
@@ -130,7 +130,7 @@ def test_a_tail_is_what_splitting_the_whole_gives(
 def test_at_most_so_many_bytes_are_shown(log: LogFile) -> None:
     """Lines are dropped from the front when they would be too much together."""
     log.path.write_text("".join(f"{number:09}\n" for number in range(1000)))
-    tail = log.tail(200, max_bytes=105)
+    tail = log.tail(200, max_bytes=105, numbered=True)
     assert tuple(f"{number:09}" for number in range(990, 1000)) == tail.lines
     assert (9900, 991) == (tail.bytes_before, tail.first_line_number)
 
@@ -138,7 +138,7 @@ def test_at_most_so_many_bytes_are_shown(log: LogFile) -> None:
 def test_a_line_of_ten_megabytes_is_shown_by_its_ends(log: LogFile) -> None:
     """Its middle is left out, it is said how much that is, and the lines around it are there."""
     log.path.write_bytes(b"first\nbegin " + b"x" * 10_000_000 + b" end\nlast\n")
-    tail = log.tail()
+    tail = log.tail(numbered=True)
     first, long, last = tail.lines
     assert ("first", "last", 1, False) == (first, last, tail.first_line_number, tail.starts_mid_line)
     assert long.startswith("begin ")
@@ -186,7 +186,7 @@ def test_dropped_lines_are_passed_over(log: LogFile) -> None:
     log.path.write_text("".join(f"line {number:06}\n" for number in range(100_000)))
     size = log.size
     punch(log, 1_000_000)
-    tail = log.tail(20_000)
+    tail = log.tail(20_000, numbered=True)
     begin = 1_000_000 // 4096 * 4096
     assert size == tail.size
     assert (True, None) == (tail.starts_mid_line, tail.first_line_number)
@@ -201,11 +201,11 @@ def test_dropped_lines_are_passed_over(log: LogFile) -> None:
 def test_a_log_that_shrank_is_read_anew(log: LogFile) -> None:
     """Truncated from outside: the numbers that were counted before do not count any more."""
     log.path.write_text("a\n" * 1000)
-    assert 801 == log.tail(200).first_line_number
+    assert 801 == log.tail(200, numbered=True).first_line_number
     log.path.write_text("b\nc\n")
-    assert Tail(("b", "c"), 4, 0, 1) == log.tail()
+    assert Tail(("b", "c"), 4, 0, 1) == log.tail(numbered=True)
     log.path.write_text("c\n" * 500)
-    assert 301 == log.tail(200).first_line_number
+    assert 301 == log.tail(200, numbered=True).first_line_number
 
 
 def test_numbers_of_a_growing_log_are_counted_on(log: LogFile) -> None:
@@ -213,7 +213,7 @@ def test_numbers_of_a_growing_log_are_counted_on(log: LogFile) -> None:
     numbers = []
     for _ in range(5):
         append(log, b"".join(b"%d\n" % line for line in range(1000)))
-        tail = log.tail(10)
+        tail = log.tail(10, numbered=True)
         assert "990" == tail.lines[0]
         numbers.append(tail.first_line_number)
     assert [991, 1991, 2991, 3991, 4991] == numbers
@@ -434,3 +434,25 @@ def test_reading_from_an_offset(log: LogFile) -> None:
     assert b"" == log.read_from(0)
     append(log, b"0123456789")
     assert [b"456", b"89", b""] == [log.read_from(4, 3), log.read_from(8), log.read_from(99)]
+
+
+def test_a_tail_without_numbers_does_not_read_what_lies_before(
+    log: LogFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A start looks at its log four times a second: 60 MB of it are not read for the sake of the last lines."""
+    log.path.write_bytes(b"x" * 99 + b"\n")
+    with log.path.open("ab") as file:
+        file.truncate(60_000_000)
+        file.seek(0, 2)
+        file.write(b"\nlast\n")
+    read = []
+    real = os.pread
+
+    def counting(descriptor: int, size: int, offset: int) -> bytes:
+        block = real(descriptor, size, offset)
+        read.append(len(block))
+        return block
+
+    monkeypatch.setattr(os, "pread", counting)
+    assert log.tail(1, max_bytes=4096).lines == ("last",)
+    assert sum(read) < 2_000_000
