@@ -1,21 +1,17 @@
-"""Writes 200 MB of different lines to stderr before it serves."""
+"""Writes 200 MB of different lines to stderr before it serves: line by line, as logging and warnings do."""
 
-import os
+import sys
 
 from .quick import app
 
-LINE_BYTES, LINES, BLOCKS = 100, 1_000, 2_000
+LINE_BYTES, LINES, ROUNDS = 100, 1_000, 2_000
 
-
-def block(number: int) -> bytes:
-    lines = (
-        f"block {number} line {line} of what a library says while it is imported" for line in range(LINES)
-    )
-    return b"".join(line.encode().ljust(LINE_BYTES - 1) + b"\n" for line in lines)
-
-
-few = [block(number) for number in range(10)]
-for number in range(BLOCKS):
-    os.write(2, few[number % len(few)])
+lines = [
+    f"line {line} of what a library says while it is imported".ljust(LINE_BYTES - 1) + "\n"
+    for line in range(LINES)
+]
+for _ in range(ROUNDS):
+    for one in lines:
+        sys.stderr.write(one)
 
 __all__ = ["app"]
