@@ -103,6 +103,8 @@ class Supervisor:
             self._waiter.close()
             if self._only_check:
                 self.run.discard()
+            else:
+                self.run.prune()
 
     def _publish(self, event: events.Event) -> State:
         return self.board.publish(event)
@@ -200,7 +202,6 @@ class Supervisor:
         ).phase
         self._record(phase)
         self._sweep()
-        self.run.prune()
 
     def _sweep(self) -> None:
         """Stop what an exited backend left behind; nothing of a run outlives it without an owner."""
