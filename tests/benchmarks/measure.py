@@ -118,7 +118,6 @@ def measure_start(plan: Plan) -> list[Figure]:
                     if not ready:
                         raise RuntimeError(f"the pasted cell did not bring up {app}")
                     note(f"pasted {app}", seconds)
-    second = 1000 * statistics.median(took["ready quick"])
     figures = [milliseconds("loading the extension", took["load"], bound=30)]
     for app, import_s in (("quick", 0), ("slow", 2)):
         name, lowest = f"import of {import_s} s", took[f"floor {app}"]
@@ -128,7 +127,9 @@ def measure_start(plan: Plan) -> list[Figure]:
         ]
         if plan.pasted_runs:
             figures.append(milliseconds(f"the pasted cell, {name}", took[f"pasted {app}"]))
-    first = milliseconds("first start of a kernel, import of 0 s", took["first"], bound=second + 300)
+    first = milliseconds(
+        "first start of a kernel, import of 0 s", took["first"], bound=allowed(took["floor quick"], 1.05, 400)
+    )
     return [*figures, first]
 
 
