@@ -47,7 +47,6 @@ class Session:
         self.backends: dict[str, Backend] = {}
         self.namespace: MutableMapping[str, Any] | None = None
         self._given: dict[str, object] = {}
-        self._notes: list[str] = []
 
     @property
     def latest(self) -> Backend | None:
@@ -87,13 +86,13 @@ class Session:
         backend.settle()
         return state
 
-    def restart(self, backend: Backend, view: View | None = None) -> Backend:
+    def restart(self, backend: Backend) -> Backend:
         """Stop the backend and start the same configuration again."""
         from masuka_magic.config.model import StartOptions
         from masuka_magic.show import choose_view
 
         options = StartOptions(restart=True)
-        return self.start(backend.config, options, choose_view(options) if view is None else view)
+        return self.start(backend.config, options, choose_view(options))
 
     # -- inside ----------------------------------------------------------------------------------------
 

@@ -32,9 +32,6 @@ class Waiter:
     def on_readable(self, fd: int, callback: Callable[[], None]) -> None:
         self._selector.register(fd, selectors.EVENT_READ, callback)
 
-    def forget(self, fd: int) -> None:
-        self._selector.unregister(fd)
-
     def after(self, name: str, delay_s: float, callback: Callable[[], None]) -> None:
         """Call back once in `delay_s` seconds; a timer of the same name is replaced."""
         self._timers[name] = (time.monotonic() + delay_s, callback)

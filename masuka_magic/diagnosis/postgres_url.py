@@ -15,7 +15,6 @@ from masuka_magic.diagnosis.findings import Finding, Remedy
 #: What stands in a URL in the place of a password.
 HIDDEN = "…"
 
-DRIVERS = ("psycopg2", "psycopg", "psycopg2cffi", "asyncpg", "pg8000")
 _LIBPQ_DRIVERS = ("psycopg2", "psycopg", "psycopg2cffi", "")
 _PORT = "5432"
 _ESCAPE = "from urllib.parse import quote; quote(password, safe='')"

@@ -11,7 +11,6 @@ neither, everything that the backend would do with its database fails, and so do
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from masuka_magic.diagnosis.findings import Finding, Remedy
@@ -86,13 +85,6 @@ def accepted(
     slots, too_few = _slots(facts.answers, url, here)
     findings = [finding for finding in (not_allowed, too_few) if finding is not None]
     return (*layers, privileges, slots), tuple(findings)
-
-
-def with_url_text(layers: tuple[CheckLayer, ...], text: str) -> tuple[CheckLayer, ...]:
-    """Say in the layer of the URL who reads it."""
-    return tuple(
-        replace(one, text=text) if one.name == URL and one.verdict == "pass" else one for one in layers
-    )
 
 
 def _failing_layer(finding: Finding, seen: Attempt | None) -> str:
