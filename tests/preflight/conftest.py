@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -25,6 +26,17 @@ class Bench:
 
     def run(self, check: Check, config: StartConfig) -> CheckResult:
         return check.run(CheckContext(config, self.said.append, self.cancelled))
+
+
+@pytest.fixture
+def port_open(wait_until: Callable[..., object]) -> Callable[[int], object]:
+    """Give a wait until somebody listens on a port of 127.0.0.1."""
+
+    def listens(port: int) -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", port)) == 0
+
+    return lambda port: wait_until(lambda: listens(port), 30, f"a listener on {port}")
 
 
 @pytest.fixture

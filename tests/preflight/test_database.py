@@ -224,7 +224,7 @@ def starting(template: Path, tmp_path: Path) -> Iterator[tuple[EmbeddedPostgres,
             gate.touch()
 
 
-def test_a_server_that_starts_up_is_waited_for(check, bench, starting) -> None:
+def test_a_server_that_starts_up_is_waited_for(check, bench, starting, port_open) -> None:
     """The real server's 57P03 is retried, with a progress line, until it accepts."""
     server, let_go = starting
     port_open(server.port)
@@ -243,7 +243,7 @@ def test_a_server_that_starts_up_is_waited_for(check, bench, starting) -> None:
     assert bench.said[0] == "PostgreSQL is starting up, waiting"
 
 
-def test_a_server_that_does_not_finish_starting_up_is_told(check, bench, starting) -> None:
+def test_a_server_that_does_not_finish_starting_up_is_told(check, bench, starting, port_open) -> None:
     """After the bound the finding says so, and how long was waited."""
     server, _ = starting
     port_open(server.port)
@@ -256,7 +256,7 @@ def test_a_server_that_does_not_finish_starting_up_is_told(check, bench, startin
     assert result.finding.remedies[0].kind == "wait"
 
 
-def test_an_interrupt_ends_the_waiting(bench, make_config, starting) -> None:
+def test_an_interrupt_ends_the_waiting(bench, make_config, starting, port_open) -> None:
     """A check that waits for a server returns when the user interrupts."""
     server, _ = starting
     port_open(server.port)
@@ -272,17 +272,6 @@ def test_an_interrupt_ends_the_waiting(bench, make_config, starting) -> None:
 
     assert (result.verdict, result.text) == ("skip", "interrupted")
     assert time.monotonic() - begun < 20
-
-
-def port_open(port: int) -> None:
-    """Wait until somebody listens."""
-    deadline = time.monotonic() + 30
-    while True:
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 @contextlib.contextmanager
@@ -387,7 +376,7 @@ def test_what_is_not_checked_is_skipped(check, url, text) -> None:
     assert (result.verdict, result.text) == ("skip", text)
 
 
-def test_a_crashed_server_that_recovers_is_reached(check, template) -> None:
+def test_a_crashed_server_that_recovers_is_reached(check, template, port_open) -> None:
     """After kill -9 the server recovers, and the check passes as soon as it accepts."""
     with EmbeddedPostgres(template=template) as server:
         server.execute("CREATE TABLE rows AS SELECT generate_series(1, 100000) AS n", "masuka")

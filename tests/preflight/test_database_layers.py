@@ -322,7 +322,7 @@ def test_slots_that_run_out_are_warned_of_and_then_fail(check, small) -> None:
     assert "needs a connection slot" == text_of(none, "privileges")
 
 
-def test_a_server_that_starts_up_fails_in_its_layer(check, template) -> None:
+def test_a_server_that_starts_up_fails_in_its_layer(check, template, port_open) -> None:
     """It speaks, and lets nobody in yet."""
     with EmbeddedPostgres(template=template) as server:
         server.stop()
@@ -333,17 +333,6 @@ def test_a_server_that_starts_up_fails_in_its_layer(check, template) -> None:
         result = check(server.url, starting_up_s=0.2)
 
     assert failed_at(result, "server") == "pg-starting-up"
-
-
-def port_open(port: int) -> None:
-    """Wait until somebody listens."""
-    deadline = time.monotonic() + 30
-    while True:
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 @pytest.fixture(scope="module")
